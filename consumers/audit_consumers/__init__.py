@@ -1,0 +1,1 @@
+"""How an event gets from Kafka into ClickHouse exactly once."""

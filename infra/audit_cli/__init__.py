@@ -1,0 +1,1 @@
+"""The audit-log command, the only package that may import all others."""

@@ -1,0 +1,1 @@
+"""The local stack: Kafka, the ClickHouse front, the supervisor, the demo."""
