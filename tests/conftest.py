@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         def __call__(self, *, session_timeout_ms: int = 6000) -> KafkaServer: ...
 
     class StartClickHouse(Protocol):
-        def __call__(self) -> ClickHouseServer: ...
+        def __call__(self, **options: str | int) -> ClickHouseServer: ...
 
 
 CONTAINERS = os.environ.get("CONTAINERS") == "1"
@@ -67,15 +67,19 @@ def _kafka(
     return process, process.stop
 
 
-def _clickhouse(folder: Path, config: pytest.Config) -> tuple[ClickHouseServer, Callable[[], None]]:
+def _clickhouse(
+    folder: Path, config: pytest.Config, **options: str | int
+) -> tuple[ClickHouseServer, Callable[[], None]]:
     if CONTAINERS:
+        if options:
+            pytest.skip("the test starts the local engine with options of its own")
         from tests.support.containers import ClickHouseContainer
 
         container = ClickHouseContainer()
         return container, container.remove
     from tests.support.clickhouse import ClickHouseProcess
 
-    process = ClickHouseProcess(folder / "data", log_path=folder / "clickhouse.log")
+    process = ClickHouseProcess(folder / "data", log_path=folder / "clickhouse.log", **options)
     config.stash[KEPT].append(f"ClickHouse in {folder}")
     return process, process.stop
 
@@ -124,11 +128,11 @@ def start_kafka(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[StartKa
 
 @pytest.fixture
 def start_clickhouse(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[StartClickHouse]:
-    """Starts engines that belong to the test."""
+    """Starts engines that belong to the test; options are flags of the local engine."""
     ends: list[Callable[[], None]] = []
 
-    def start() -> ClickHouseServer:
-        server, end = _clickhouse(tmp_path / f"clickhouse{len(ends)}", pytestconfig)
+    def start(**options: str | int) -> ClickHouseServer:
+        server, end = _clickhouse(tmp_path / f"clickhouse{len(ends)}", pytestconfig, **options)
         ends.append(end)
         server.start()
         return server

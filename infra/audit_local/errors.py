@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from audit_schemas.errors import AuditError
 
-class LocalStackError(Exception):
+
+class LocalStackError(AuditError):
     """The local stack cannot start or go on; the text says what to do and is shown without a stack trace."""
-
-
-class NotReadyError(LocalStackError):
-    """A process ended, or its time ran out, before it answered."""

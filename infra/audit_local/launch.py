@@ -1,4 +1,4 @@
-"""How child processes are started here: in a session of their own, and tied to this process's life."""
+"""How child processes are started here: with the user's environment, and tied to this process's life."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from audit_local import tether
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def tethered(command: Sequence[str]) -> list[str]:
@@ -17,14 +17,13 @@ def tethered(command: Sequence[str]) -> list[str]:
 
     Start it from the main thread: the kernel counts the end of the thread that started a child as its parent's end.
     """
-    return [
-        sys.executable,
-        "-I",
-        "-S",
-        str(tether.__file__),
-        str(os.getpid()),
-        *command,
-    ]
+    how = "kernel" if sys.platform == "linux" else "watcher"
+    return [sys.executable, "-I", "-S", tether.__file__, how, str(os.getpid()), *command]
 
 
-__all__ = ["tethered"]
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with `settings` over it: PATH, HOME and locale are the user's."""
+    return {**os.environ, **settings}
+
+
+__all__ = ["environment", "tethered"]
