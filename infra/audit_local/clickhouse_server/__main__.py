@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -46,6 +47,9 @@ def main() -> None:
     """Runs the server; ends with status 1 and one line when it cannot start."""
     options = arguments().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # The engine keeps a file open for each part that it reads; the usual soft limit is too low for that.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         with listening(options.host, options.port) as bound:
             serve(options, bound)
@@ -81,7 +85,7 @@ def serve(options: argparse.Namespace, bound: socket.socket) -> None:
             engine = Engine(folder / "engine")
             spool_folder = folder / "bodies"
             spool_folder.mkdir(exist_ok=True)
-            execution = Execution(engine, options.threads)
+            execution = Execution(engine, options.threads, spool_folder)
             credentials = (
                 (options.user or "default", options.password or "") if options.user or options.password else None
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import socket
@@ -69,20 +70,19 @@ class Answer:
         self._tag = secrets.token_hex(8)
         self.started = False
 
-    async def whole(self, head: Head, summary: Summary, body: Iterable[bytes]) -> None:
-        """Everything at once, with its length."""
-        pieces = list(body)
+    async def whole(self, head: Head, summary: Summary, body: Iterable[bytes], size: int) -> None:
+        """An answer that is complete: with its summary and, unless compressed, its length."""
         if head.encoding:
-            encoder = compression.encoder(head.encoding)
-            pieces = [*map(encoder.encode, pieces), encoder.finish()]
-        length = sum(map(len, pieces))
-        await self._start(HTTPStatus.OK, [*head.headers(summary), (b"Content-Length", b"%d" % length)])
-        for piece in pieces:
-            await self._body(piece, more=True)
-        await self._body(b"", more=False)
+            self._encoder = compression.encoder(head.encoding)
+            await self._start(HTTPStatus.OK, head.headers(summary))
+        else:
+            await self._start(HTTPStatus.OK, [*head.headers(summary), (b"Content-Length", b"%d" % size)])
+        for piece in body:
+            await self.piece(piece)
+        await self.end()
 
     async def begin(self, head: Head) -> None:
-        """The head of an answer whose length is not known yet."""
+        """The head of an answer whose end is not known yet."""
         if head.encoding:
             self._encoder = compression.encoder(head.encoding)
         await self._start(
@@ -92,12 +92,13 @@ class Answer:
     async def piece(self, data: bytes) -> None:
         """The next part of the body; waits while the client is slow."""
         if self._encoder is not None:
-            data = self._encoder.encode(data)
+            # On a thread: a slow method must not hold up other answers.
+            data = await asyncio.to_thread(self._encoder.encode, data)
         if data:
             await self._body(data, more=True)
 
     async def end(self) -> None:
-        """The clean end of an answer begun with `begin`."""
+        """The clean end."""
         await self._body(self._encoder.finish() if self._encoder is not None else b"", more=False)
 
     async def broken(self, error: ServerError, version: str) -> None:

@@ -78,12 +78,19 @@ class App:
                 else:
                     await answer.plain(HTTPStatus.OK, b"Ok.\n")
         except ServerError as error:
-            if answer.started:
-                await answer.broken(error, self._version)
-            else:
-                await answer.failed(error, self._version, query_id)
+            await self._refuse(error, answer, query_id)
+        except OSError as error:
+            # A full disk, no more descriptors: not the client's fault, and the process goes on.
+            _log.exception("query %s", query_id)
+            await self._refuse(ServerError.of(Code.UNKNOWN_EXCEPTION, str(error)), answer, query_id)
         except DisconnectedError:
             _log.info("the client of query %s went away", query_id)
+
+    async def _refuse(self, error: ServerError, answer: Answer, query_id: str) -> None:
+        if answer.started:
+            await answer.broken(error, self._version)
+        else:
+            await answer.failed(error, self._version, query_id)
 
     async def _run(self, request: Request, body: Spool, answer: Answer) -> None:
         # Query in the URL and in the body are one text, as on the server.

@@ -15,16 +15,16 @@ class Code(IntEnum):
     BAD_ARGUMENTS = 36
     NOT_IMPLEMENTED = 48
     SYNTAX_ERROR = 62
+    UNKNOWN_FORMAT = 73
     UNKNOWN_COMPRESSION_METHOD = 89
     UNKNOWN_SETTING = 115
     QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING = 216
     CANNOT_DECOMPRESS = 271
     INTO_OUTFILE_NOT_ALLOWED = 358
-    QUERY_WAS_CANCELLED = 394
     AUTHENTICATION_FAILED = 516
+    UNKNOWN_EXCEPTION = 1002
 
 
-UNKNOWN_EXCEPTION: Final = 1002
 _PREFIX: Final = re.compile(r"Code: (\d+)\. DB::Exception: ")
 _CODE: Final = re.compile(r"Code: (\d+)")
 _VERSION: Final = re.compile(r" \(version [\w.+-]+(?: \([^)]*\))?\)")
@@ -65,7 +65,7 @@ class ServerError(Exception):
         start = max(text.find("Code: "), 0) if not text.startswith("std::exception") else 0
         text = text[start:].strip()
         found = _CODE.search(text)
-        code = int(found[1]) if found else UNKNOWN_EXCEPTION
+        code = int(found[1]) if found else Code.UNKNOWN_EXCEPTION
         while (prefix := _PREFIX.match(text)) and _PREFIX.match(text, prefix.end()):
             text = text[prefix.end() :]
             text = re.sub(r"(\([A-Z_0-9]+\))(?: \(version [^()]*\))?\. \1$", r"\1", text)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from audit_local.clickhouse_server import compression
 from audit_local.clickhouse_server.answer import Head, native_header
+from audit_local.clickhouse_server.body import Spool
+from audit_local.clickhouse_server.errors import ServerError
 from audit_local.clickhouse_server.pipe import Pipe
 from audit_local.clickhouse_server.statement import DataInsert, Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from audit_local.clickhouse_server.answer import Answer
-    from audit_local.clickhouse_server.body import Spool
     from audit_local.clickhouse_server.engine import Engine
     from audit_local.clickhouse_server.request import Request
     from audit_local.clickhouse_server.statement import Other
@@ -31,8 +34,10 @@ _HOLD_SECONDS: Final = 0.03
 class Execution:
     """Runs `slots` statements at once; further ones wait for their turn."""
 
-    def __init__(self, engine: Engine, slots: int) -> None:
+    def __init__(self, engine: Engine, slots: int, spool_folder: Path) -> None:
+        """Answers that must be complete before they go out, and are large, wait in `spool_folder`."""
         self._engine = engine
+        self._spool_folder = spool_folder
         self._queries = ThreadPoolExecutor(slots, "query")
         # Of its own, so that a query can be cancelled while all slots are taken.
         self._kills = ThreadPoolExecutor(1, "kill")
@@ -63,7 +68,7 @@ class Execution:
                     insert.head, insert.format, data.after(insert.data_at), request.session, request.query_id
                 )
             )
-            await answer.whole(self._head(request, insert.format), summary, [])
+            await answer.whole(self._head(request, insert.format), summary, [], 0)
         elif isinstance(statement, Read):
             await self._read(request, statement, answer)
         else:
@@ -71,7 +76,7 @@ class Execution:
             body, summary = await self._call(
                 lambda: self._engine.run(other.text, request.format, request.session, request.query_id)
             )
-            await answer.whole(self._head(request, other.format or request.format), summary, [body])
+            await answer.whole(self._head(request, other.format or request.format), summary, [body], len(body))
 
     async def _read(self, request: Request, read: Read, answer: Answer) -> None:
         head = self._head(request, read.format or request.format)
@@ -81,28 +86,30 @@ class Execution:
             lambda: self._engine.read(read.body, head.format, read.tail, request.session, request.query_id, sink)
         )
         try:
-            held, ended = await _hold(pipe, everything=request.wait_end_of_query)
-            if ended:
+            with Spool(self._spool_folder) as held:
+                ended = await _hold(pipe, held, everything=request.wait_end_of_query)
+                if not ended:
+                    await answer.begin(head)
+                    for piece in held.pieces():
+                        await answer.piece(piece)
+                    held.close()
+                    while piece := await pipe.read():
+                        await answer.piece(piece)
+                    await asyncio.wrap_future(future)
+                    await answer.end()
+                    return
                 summary = await asyncio.wrap_future(future)
-                if not held and head.format == "Native":
-                    held = [native_header(await self._call(lambda: self._engine.columns(read.body, request.session)))]
-                await answer.whole(head, summary, held)
-                return
-            await answer.begin(head)
-            for piece in held:
-                await answer.piece(piece)
-            held.clear()
-            while piece := await pipe.read():
-                await answer.piece(piece)
-            await asyncio.wrap_future(future)
-            await answer.end()
+                if not held.size and head.format == "Native":
+                    columns = await self._call(lambda: self._engine.columns(read.body, request.session))
+                    held.append(native_header(columns))
+                await answer.whole(head, summary, held.pieces(), held.size)
         finally:
             pipe.close()
             if future.cancel():
                 os.close(sink)
             elif not future.done():
                 self._kills.submit(self._engine.kill, request.query_id)
-                await asyncio.wait([asyncio.wrap_future(future)])
+                await _ended(future)
 
     async def _call(self, function: Callable[[], T]) -> T:
         future = self._submit(function)
@@ -110,7 +117,7 @@ class Execution:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             if not future.cancel():
-                await asyncio.wait([asyncio.wrap_future(future)])
+                await _ended(future)
             raise
 
     def _head(self, request: Request, form: str) -> Head:
@@ -132,24 +139,22 @@ class Data:
         yield from self._body.pieces(max(0, position - len(self._before_body)))
 
 
-async def _hold(pipe: Pipe, *, everything: bool) -> tuple[list[bytes], bool]:
-    """The beginning of an answer, and whether it is all of it."""
-    held: list[bytes] = []
-    size = 0
-    first = await pipe.read()
-    piece = first
-    deadline = asyncio.get_running_loop().time() + _HOLD_SECONDS
-    while piece:
-        held.append(piece)
-        size += len(piece)
-        if everything:
-            piece = await pipe.read()
-            continue
-        if size >= _HOLD_BYTES:
-            return held, False
+async def _hold(pipe: Pipe, held: Spool, *, everything: bool) -> bool:
+    """Takes the beginning of an answer into `held`, and says whether it is all of it."""
+    held.append(await pipe.read())
+    deadline = None if everything else asyncio.get_running_loop().time() + _HOLD_SECONDS
+    while everything or held.size < _HOLD_BYTES:
         try:
             async with asyncio.timeout_at(deadline):
                 piece = await pipe.read()
         except TimeoutError:
-            return held, False
-    return held, True
+            return False
+        if not piece:
+            return True
+        held.append(piece)
+    return False
+
+
+async def _ended(future: Future[Any]) -> None:
+    with suppress(ServerError):
+        await asyncio.wrap_future(future)

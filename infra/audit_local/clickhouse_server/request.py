@@ -86,7 +86,9 @@ def quoted(text: str) -> str:
 def parse(method: str, query_string: bytes, raw_headers: Iterable[tuple[bytes, bytes]]) -> Request:
     """Reads a request; raises `ServerError` for what this server refuses."""
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw_headers}
-    url = dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, errors="surrogateescape"))
+    url = dict(
+        parse_qsl(query_string.decode(errors="surrogateescape"), keep_blank_values=True, errors="surrogateescape")
+    )
     for flag in ("compress", "decompress"):
         if url.get(flag) in _TRUE:
             raise ServerError.of(
@@ -103,16 +105,19 @@ def parse(method: str, query_string: bytes, raw_headers: Iterable[tuple[bytes, b
             if not _NAME.fullmatch(name):
                 raise ServerError.of(Code.UNKNOWN_SETTING, f"Unknown setting {name!r}")
             settings[name] = value
-    if method != "POST":
-        # As the server does: what is asked with GET changes nothing.
-        settings.setdefault("readonly", "2")
+    if method != "POST" and settings.get("readonly", "0") == "0":
+        # As on the server: what is asked with GET changes nothing.
+        settings["readonly"] = "2"
+    form = url.get("default_format") or headers.get("x-clickhouse-format") or DEFAULT_FORMAT
+    if not _NAME.fullmatch(form):
+        raise ServerError.of(Code.UNKNOWN_FORMAT, f"Unknown format {form!r}")
     user, password = _credentials(url, headers)
     compressed = settings.get("enable_http_compression", "0") in _TRUE
     return Request(
         query=url.get("query", "").encode(errors="surrogateescape"),
         query_id=url.get("query_id") or str(uuid.uuid4()),
         session=Session(url.get("database") or headers.get("x-clickhouse-database", ""), settings, parameters),
-        format=url.get("default_format") or headers.get("x-clickhouse-format") or DEFAULT_FORMAT,
+        format=form,
         user=user,
         password=password,
         wait_end_of_query=url.get("wait_end_of_query") in _TRUE,
