@@ -112,7 +112,9 @@ def test_addresses_that_could_not_come_back_are_refused(bad: str) -> None:
         canonical_ip(bad)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), {"a": float("inf")}, {1: 2}, {"a": [{None: 1}]}, {"a": {1, 2}}, "\ud800"])
+@pytest.mark.parametrize(
+    "bad", [float("nan"), {"a": float("inf")}, {1: 2}, {"a": [{None: 1}]}, {"a": {1, 2}}, "\ud800"]
+)
 def test_values_json_cannot_carry_are_refused(bad: Any) -> None:
     """Nothing is turned silently into something else."""
     with pytest.raises(ValueError, match=r"."):

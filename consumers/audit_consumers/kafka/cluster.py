@@ -1,0 +1,137 @@
+"""Questions to the Kafka cluster, and the topics we make in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from audit_infra.settings import KafkaSettings
+from audit_schemas.errors import ContractBroken
+from audit_schemas.topics import dead_letter_topic, event_topics
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+
+from audit_consumers.kafka.common import QUIET, TIMEOUT_S, native, ours, translate, translated
+from audit_consumers.ports import Bounds
+from audit_consumers.positions import TopicPartition
+
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the client has no types here
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client has no types here
+_DAY_MS = 86_400_000
+
+
+class KafkaCluster:
+    """`Cluster` through the admin client."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        with translated():
+            self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "logger": QUIET})
+
+    def cluster_id(self) -> str:
+        """See `Cluster`."""
+        with translated():
+            return str(self._admin.list_topics(timeout=TIMEOUT_S).cluster_id)
+
+    def topic_ids(self, topics: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """See `Cluster`."""
+        found = {}
+        names = sorted(set(topics))
+        if not names:
+            return {}
+        for name, future in self._admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S).items():
+            try:
+                described = future.result()
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    continue
+                raise translate(error.args[0]) from None
+            found[name] = (str(described.topic_id), len(described.partitions))
+        return found
+
+    def bounds(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        """See `Cluster`."""
+        if not partitions:
+            return {}
+        firsts = self._list(partitions, _EARLIEST)
+        ends = self._list(partitions, _LATEST)
+        return {partition: Bounds(firsts[partition], ends[partition]) for partition in partitions}
+
+    def _list(self, partitions: Sequence[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
+        found = {}
+        futures = self._admin.list_offsets(
+            {native(partition): spec for partition in partitions},
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=TIMEOUT_S,
+        )
+        for partition, future in futures.items():
+            with translated():
+                found[ours(partition)] = future.result().offset
+        return found
+
+
+def create_topics(
+    settings: KafkaSettings, *, partitions: int, replication: int = 1, retention_days: int = 30
+) -> list[str]:
+    """Creates the topics that are missing and returns their names.
+
+    Raises `ContractBroken` when one exists with other partitions or without LogAppendTime: progress counts on the
+    broker's clock, and partitions are added only with their registration.
+    """
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers, "logger": QUIET})
+    config = {
+        "message.timestamp.type": "LogAppendTime",
+        "cleanup.policy": "delete",
+        "retention.ms": str(retention_days * _DAY_MS),
+        "max.message.bytes": "1048576",
+    }
+    letters = {**config, "retention.ms": str(365 * _DAY_MS), "max.message.bytes": "2097152"}
+    wanted = [
+        NewTopic(name, num_partitions=partitions, replication_factor=replication, config=config)
+        for name in event_topics(settings.topic_prefix)
+    ]
+    wanted.append(
+        NewTopic(
+            dead_letter_topic(settings.topic_prefix),
+            num_partitions=1,
+            replication_factor=replication,
+            config=letters,
+        )
+    )
+    created = []
+    for name, future in admin.create_topics(wanted, request_timeout=TIMEOUT_S).items():
+        try:
+            future.result()
+            created.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise translate(error.args[0]) from None
+    _check(admin, settings, partitions)
+    return created
+
+
+def _check(admin: AdminClient, settings: KafkaSettings, partitions: int) -> None:
+    names = event_topics(settings.topic_prefix)
+    try:
+        metadata = admin.list_topics(timeout=TIMEOUT_S).topics
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        configs = {resource.name: future.result() for resource, future in admin.describe_configs(resources).items()}
+    except KafkaException as error:
+        raise translate(error.args[0]) from None
+    faults = [
+        f"{name} has {len(metadata[name].partitions)} partitions, not {partitions}"
+        for name in names
+        if name in metadata and len(metadata[name].partitions) != partitions
+    ]
+    faults += [
+        f"{name} does not stamp records with LogAppendTime"
+        for name, config in configs.items()
+        if config["message.timestamp.type"].value != "LogAppendTime"
+    ]
+    if faults:
+        raise ContractBroken("; ".join(faults))
+
+
+__all__ = ["KafkaCluster", "create_topics"]

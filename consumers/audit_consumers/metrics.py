@@ -1,0 +1,43 @@
+"""Every metric and log event of the worker, by name: the one catalogue, from which the docs table is made."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class WorkerMetrics:
+    """The worker's metrics in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.rows = Counter("audit_worker_rows", "Records that landed, by table.", ["table"], registry=self.registry)
+        self.batches = Counter("audit_worker_batches", "Batches that landed.", registry=self.registry)
+        self.attempts = Counter(
+            "audit_worker_attempts", "Attempts to land a batch, by outcome.", ["outcome"], registry=self.registry
+        )
+        self.insert_seconds = Histogram(
+            "audit_worker_attempt_seconds", "Time of one attempt.", buckets=_SECONDS, registry=self.registry
+        )
+        self.commit_seconds = Histogram(
+            "audit_worker_commit_seconds", "Time of one offset commit.", buckets=_SECONDS, registry=self.registry
+        )
+        self.commits_refused = Counter(
+            "audit_worker_commits_refused", "Commits the group coordinator refused.", registry=self.registry
+        )
+        self.partitions = Gauge(
+            "audit_worker_partitions", "Assigned partitions, by status.", ["status"], registry=self.registry
+        )
+        self.buffered = Gauge("audit_worker_buffered_bytes", "Batches in memory.", registry=self.registry)
+        self.linger = Gauge("audit_worker_linger_seconds", "How long a batch waits to fill.", registry=self.registry)
+        self.false_watermarks = Counter(
+            "audit_worker_false_watermarks",
+            "Records older than the published progress: the clocks differ by more than the margin.",
+            registry=self.registry,
+        )
+
+
+__all__ = ["WorkerMetrics"]

@@ -1,0 +1,161 @@
+"""The worker as a process: puts the real parts together, checks them, and runs the loop until a signal."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import structlog
+from audit_schemas.errors import ContractBroken, Transient
+from audit_schemas.registry import CURRENT_SCHEMA_ID, StaticRegistry
+from audit_schemas.topics import dead_letter_topic, event_topics
+
+from audit_consumers import contract
+from audit_consumers.clickhouse import ClickHouseStore
+from audit_consumers.health import HealthServer
+from audit_consumers.kafka import KafkaCluster, KafkaDeadLetters, KafkaGroupConsumer
+from audit_consumers.landing import Lander
+from audit_consumers.metrics import WorkerMetrics
+from audit_consumers.options import Options
+from audit_consumers.partition import Status
+from audit_consumers.ports import Store
+from audit_consumers.settings import WorkerSettings
+from audit_consumers.worker import Worker
+
+log = structlog.get_logger("audit_consumers.process")
+
+T = TypeVar("T")
+_STALLED_S = 60.0
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def monotonic(self) -> float:
+        """See `Clock`."""
+        return time.monotonic()
+
+    def now_ms(self) -> int:
+        """See `Clock`."""
+        return time.time_ns() // 1_000_000
+
+
+class _State:
+    """What `/readyz` tells, written by the loop and read by the health thread."""
+
+    def __init__(self) -> None:
+        self.waiting_for = "start"
+        self.worker: Worker | None = None
+        self.last_step = time.monotonic()
+
+    def readiness(self) -> tuple[bool, dict[str, object]]:
+        if self.worker is None:
+            return False, {"waiting_for": self.waiting_for}
+        statuses = self.worker.statuses
+        stalled = time.monotonic() - self.last_step > _STALLED_S
+        troubled = {
+            name: f"{status.value}: {why}"
+            for name, (status, why) in statuses.items()
+            if status in (Status.STOPPED, Status.HALTED)
+        }
+        ready = not stalled and bool(statuses) and all(s is not Status.RESOLVING for s, _ in statuses.values())
+        return ready, {"partitions": len(statuses), "troubled": troubled, "stalled": stalled}
+
+
+def check_contract(store: Store) -> None:
+    """Raises `ContractBroken` naming everything in which the tables differ from what the worker writes."""
+    found = contract.faults(
+        StaticRegistry().schema(CURRENT_SCHEMA_ID), store.columns("audit_ingest"), store.dedup_windows()
+    )
+    if found:
+        raise ContractBroken("; ".join(found))
+
+
+def run(settings: WorkerSettings) -> None:
+    """Runs until SIGTERM or SIGINT; returns after a graceful stop.
+
+    While Kafka or ClickHouse can't be reached it waits for them and says so. Raises `Refused` and `ContractBroken`.
+    """
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    state, metrics = _State(), WorkerMetrics()
+    health = HealthServer(settings.worker_http_host, settings.worker_http_port, metrics.registry, state.readiness)
+    log.info("health endpoint", port=health.port)
+    try:
+        _run(settings, stopping, state, metrics)
+    finally:
+        health.close()
+
+
+def _run(settings: WorkerSettings, stopping: threading.Event, state: _State, metrics: WorkerMetrics) -> None:
+    schemas = StaticRegistry().schema
+    cluster = KafkaCluster(settings.kafka_bootstrap_servers)
+
+    def open_store() -> ClickHouseStore:
+        opened = ClickHouseStore(settings, timeout_s=settings.insert_timeout_s, connections=settings.inserters + 4)
+        check_contract(opened)
+        return opened
+
+    store = _patiently("ClickHouse", open_store, stopping, state)
+    cluster_id = _patiently("Kafka", cluster.cluster_id, stopping, state)
+    if store is None or cluster_id is None:
+        return
+    lander = Lander(
+        store,
+        KafkaDeadLetters(settings.kafka_bootstrap_servers, dead_letter_topic(settings.topic_prefix)),
+        schemas,
+        cluster_id,
+    )
+    with ThreadPoolExecutor(settings.inserters + 3, thread_name_prefix="pool") as pool:
+        worker = Worker(
+            join=lambda listener: KafkaGroupConsumer(
+                settings.kafka_bootstrap_servers,
+                settings.consumer_group,
+                event_topics(settings.topic_prefix),
+                listener,
+            ),
+            cluster=cluster,
+            store=store,
+            lander=lander,
+            schemas=schemas,
+            clock=SystemClock(),
+            pool=pool,
+            options=Options.of(settings),
+            metrics=metrics,
+        )
+        state.worker = worker
+        log.info("worker runs", group=settings.consumer_group, topics=f"{settings.topic_prefix}.*")
+        try:
+            while not stopping.is_set():
+                try:
+                    worker.step()
+                except Transient as error:
+                    log.warning("turn failed", error=str(error))
+                    stopping.wait(0.5)
+                state.last_step = time.monotonic()
+        finally:
+            worker.stop()
+            store.close()
+            log.info("worker stopped")
+
+
+def _patiently(what: str, attempt: Callable[[], T], stopping: threading.Event, state: _State) -> T | None:
+    """Tries until it works or the process is to stop; waits longer each time, 15 s at most."""
+    delay = 0.5
+    while not stopping.is_set():
+        state.waiting_for = what
+        try:
+            return attempt()
+        except Transient as error:
+            log.warning(f"waiting for {what}", error=str(error), retry_s=delay)
+        stopping.wait(delay)
+        delay = min(15.0, delay * 2)
+    return None
+
+
+__all__ = ["SystemClock", "check_contract", "run"]
