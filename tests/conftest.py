@@ -79,7 +79,7 @@ def _clickhouse(
         return container, container.remove
     from tests.support.clickhouse import ClickHouseProcess
 
-    process = ClickHouseProcess(folder / "data", log_path=folder / "clickhouse.log", **options)
+    process = ClickHouseProcess(folder / "data", port=0, log_path=folder / "clickhouse.log", **options)
     config.stash[KEPT].append(f"ClickHouse in {folder}")
     return process, process.stop
 

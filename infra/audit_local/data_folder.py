@@ -122,10 +122,16 @@ class DataFolder:
                 file.write(secrets.token_urlsafe(32))
         return path.read_text()
 
-    def delete_content(self) -> None:
-        """Empties the folder but for the lock; raises `LocalStackError` while a stack runs and for a foreign folder."""
+    def check_deletable(self) -> None:
+        """Raises `LocalStackError` while a stack runs here, and for a folder that never was a stack's."""
         if not self._lock.exists():
             raise LocalStackError(f"{self.path} is not the data folder of a stack; nothing was deleted")
+        with self.held():
+            pass
+
+    def delete_content(self) -> None:
+        """Empties the folder but for the lock; the same errors as `check_deletable`."""
+        self.check_deletable()
         with self.held():
             for entry in self.path.iterdir():
                 if entry.is_dir() and not entry.is_symlink():

@@ -145,7 +145,7 @@ def test_stopping_goes_in_reverse_order_and_leaves_nothing(tmp_path: Path) -> No
         pids = [run.pid("a"), run.pid("b"), *(int(line.split()[1]) for line in run.lines)]
         await run.stop()
         assert log.read_text() == "ba"
-        assert not [pid for pid in pids if alive(pid)]
+        eventually(lambda: not any(alive(pid) for pid in pids), 2, "nothing is left")
         assert {process.state for process in run.supervisor.processes} == {State.STOPPED}
 
     asyncio.run(main())
