@@ -54,6 +54,8 @@ def settings(folder: DataFolder, addresses: Addresses) -> dict[str, str]:
         "AUDIT_KAFKA_BOOTSTRAP_SERVERS": addresses.kafka,
         "AUDIT_CLICKHOUSE_URL": addresses.clickhouse,
         "AUDIT_CONTROL_DATABASE_URL": f"sqlite:///{folder.control_database}",
+        "AUDIT_CLOCK_SKEW_MARGIN_MS": "0",  # broker and worker share a clock
+        "AUDIT_STOP_TIMEOUT_S": "3",  # below the worker's `stop_seconds`
         "AUDIT_WORKER_HTTP_PORT": str(addresses.ports["worker health"]),
         "AUDIT_QUERY_HOST": LOOPBACK,
         "AUDIT_QUERY_PORT": str(addresses.ports["query"]),
@@ -64,7 +66,10 @@ def settings(folder: DataFolder, addresses: Addresses) -> dict[str, str]:
 
 
 def units(folder: DataFolder, addresses: Addresses, *, partitions: int, demo: bool) -> list[Unit]:
-    """The stack in the order of need. Kafka and ClickHouse start side by side, as do their two steps."""
+    """The stack in the order of need.
+
+    Kafka and ClickHouse start side by side, as do the two steps; a migration asks Kafka whether an insert is open.
+    """
     environment = settings(folder, addresses)
 
     def command(*arguments: str) -> tuple[str, ...]:
@@ -81,7 +86,7 @@ def units(folder: DataFolder, addresses: Addresses, *, partitions: int, demo: bo
     stack = [
         Unit("kafka", kafka, ready=probes.kafka(LOOPBACK, addresses.ports["kafka"]), ready_seconds=DOWNLOAD_SECONDS),
         Unit("clickhouse", clickhouse, ready=probes.http(f"{addresses.clickhouse}/ping")),
-        Unit("migrate", command("audit_cli", "migrate"), environment, after=("clickhouse",), step=True),
+        Unit("migrate", command("audit_cli", "migrate"), environment, after=("clickhouse", "kafka"), step=True),
         Unit(
             "topics",
             command("audit_cli", "topics", "create", "--partitions", str(partitions)),
