@@ -15,7 +15,7 @@ from audit_local.errors import LocalStackError
 from audit_local.file_lock import exclusive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ATTEMPTS = 3
 PARALLEL_DOWNLOADS = 8
@@ -64,40 +64,51 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "workspace-audit-log"
 
 
-def class_path(cache: Path | None = None, say: Callable[[str], None] = lambda _: None) -> tuple[Path, ...]:
+def class_path(
+    cache: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    jars: Sequence[Jar] = (),
+    repositories: Mapping[str, str] | None = None,
+) -> tuple[Path, ...]:
     """The jars as local files, downloaded on the first call; raises `LocalStackError` when they can't be had.
 
     Safe to call from several processes at once, and after an interrupted download: a complete folder appears by one
-    rename, and the jars that arrived whole before the interruption are kept.
+    rename, and the jars that arrived whole before the interruption are kept. `jars` are the pinned ones and
+    `repositories` (name to address) Maven Central and those of the user's jgo settings, unless given.
     """
-    jars = pinned()
+    jars = jars or pinned()
     contents = hashlib.sha256("".join(jar.sha256 for jar in jars).encode()).hexdigest()[:8]
     target = (cache or cache_folder()) / f"kafka-{jars[0].version}-{contents}"
     if not target.is_dir():
         with exclusive(target.with_name(f"{target.name}.lock"), wait=True):
             if not target.is_dir():
                 say(f"downloading Kafka {jars[0].version} ({len(jars)} jars, 43 MB), once for this user")
-                _fill(target, jars)
+                _fill(target, jars, repositories or _repositories())
     return tuple(target / jar.file_name for jar in jars)
 
 
-def _fill(target: Path, jars: Sequence[Jar]) -> None:
+def _fill(target: Path, jars: Sequence[Jar], repositories: Mapping[str, str]) -> None:
     repository = target.with_name(f"{target.name}.repository")
+    with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
+        paths = list(pool.map(lambda jar: _download(jar, repository, repositories), jars))
     staged = target.with_name(f"{target.name}.staged")
     shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
-    with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
-        for jar, path in zip(jars, pool.map(lambda jar: _download(jar, repository), jars), strict=True):
-            path.rename(staged / jar.file_name)
+    staged.mkdir()
+    for path in paths:
+        shutil.copyfile(path, staged / path.name)
     staged.rename(target)
     shutil.rmtree(repository, ignore_errors=True)
 
 
-def _download(jar: Jar, repository: Path) -> Path:
-    # Half a second of imports that only the first start has to pay.
+def _repositories() -> dict[str, str]:
     from jgo.config import GlobalSettings
     from jgo.constants import MAVEN_CENTRAL_URL
-    from jgo.maven import MavenContext
+
+    return {"central": MAVEN_CENTRAL_URL, **GlobalSettings.load().repositories}
+
+
+def _download(jar: Jar, repository: Path, remote: Mapping[str, str]) -> Path:
+    from jgo.maven import MavenContext  # half a second of imports that only the first start has to pay
 
     path = repository.joinpath(*jar.group.split("."), jar.artifact, jar.version, jar.file_name)
     problem = "the file does not have the recorded SHA-256"
@@ -105,13 +116,7 @@ def _download(jar: Jar, repository: Path) -> Path:
         if jar.is_at(path):
             return path
         path.unlink(missing_ok=True)
-        settings = GlobalSettings.load()
-        context = MavenContext(
-            repo_cache=repository,
-            local_repos=[],
-            remote_repos={"central": MAVEN_CENTRAL_URL, **settings.repositories},
-            timeout=30,
-        )
+        context = MavenContext(repo_cache=repository, local_repos=[], remote_repos=dict(remote), timeout=30)
         try:
             context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
         except (OSError, RuntimeError, ValueError) as error:
