@@ -208,10 +208,12 @@ class ClickHouseStore:
         with translated():
             return self._client.query(sql, parameters=dict(parameters)).result_rows
 
-    def command(self, sql: str, settings: Mapping[str, str] | None = None) -> None:
-        """Runs a statement without an answer."""
+    def command(
+        self, sql: str, *, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Runs a statement without an answer; values are always bound."""
         with translated():
-            self._client.command(sql, settings=dict(settings or {}))
+            self._client.command(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
 
     def insert_rows(self, table: str, names: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
         """Writes rows of Python values; for the small tables. Durable when it returns."""

@@ -8,7 +8,9 @@ import typer
 
 app = typer.Typer(no_args_is_help=True)
 topics = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
+lost = typer.Typer(no_args_is_help=True, help="Ranges that Kafka lost.")
 app.add_typer(topics, name="topics")
+app.add_typer(lost, name="lost")
 
 
 @app.command()
@@ -58,3 +60,77 @@ def topics_create(
         PipelineSettings.load(), partitions=partitions, replication=replication, retention_days=retention_days
     )
     typer.echo("\n".join(f"created {name}" for name in created) or "all topics exist")
+
+
+@app.command()
+def verify(as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False) -> None:
+    """Prove that every offset is in exactly one place and that the rollups equal the table; exit 1 when not."""
+    import dataclasses
+    import json
+
+    from audit_consumers.clickhouse import ClickHouseStore
+    from audit_consumers.inspection import states
+    from audit_consumers.settings import PipelineSettings
+    from audit_consumers.verify import verify as prove
+
+    settings = PipelineSettings.load()
+    report = prove(ClickHouseStore(settings, timeout_s=600), states(settings))
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(report), indent=2))
+    else:
+        typer.echo(
+            f"{report.logs} logs, {report.ledger_rows} ledger rows: {report.events} events, {report.quarantined} in"
+            f" quarantine, {report.copies} copies set aside, {report.lost} accepted as lost"
+        )
+        typer.echo("\n".join(report.faults) or "every offset is in exactly one place; the rollups equal the table")
+    raise typer.Exit(1 if report.faults else 0)
+
+
+@app.command()
+def dedupe() -> None:
+    """Move later copies of resent events to quarantine, as duplicate or as conflict."""
+    from audit_consumers.clickhouse import ClickHouseStore
+    from audit_consumers.dedupe import dedupe as move
+    from audit_consumers.settings import PipelineSettings
+
+    moved = move(ClickHouseStore(PipelineSettings.load(), timeout_s=600))
+    typer.echo(f"{moved.duplicates} duplicates and {moved.conflicts} conflicts moved to quarantine")
+
+
+@app.command()
+def lag(
+    intents: Annotated[
+        bool, typer.Option("--intents", help="Only batches on their way; exit 1 when there are.")
+    ] = False,
+) -> None:
+    """Show how far each partition is."""
+    from audit_consumers.inspection import states
+    from audit_consumers.settings import PipelineSettings
+
+    found = states(PipelineSettings.load())
+    if intents:
+        found = [state for state in found if state.intent is not None]
+    for state in found:
+        committed = "-" if state.committed.offset is None else state.committed.offset
+        on_its_way = f"  intent {state.intent.offsets}" if state.intent else ""
+        typer.echo(
+            f"{state.log.topic_partition}  committed {committed}  end {state.bounds.end}  lag {state.lag}{on_its_way}"
+        )
+    if intents and found:
+        raise typer.Exit(1)
+
+
+@lost.command("accept")
+def lost_accept(topic: str, partition: int, first: int, last: int) -> None:
+    """Accept that Kafka lost the offsets FIRST to LAST of a stopped partition, so that it goes on behind them."""
+    from audit_consumers.inspection import accept_loss
+    from audit_consumers.positions import Range, TopicPartition
+    from audit_consumers.settings import PipelineSettings
+
+    accept_loss(PipelineSettings.load(), TopicPartition(topic, partition), Range(first, last))
+    typer.echo(f"accepted as lost: {topic}[{partition}] {first}-{last}")
+
+
+def register(parent: typer.Typer) -> None:
+    """Adds these commands to `audit-log`."""
+    parent.add_typer(app)

@@ -11,7 +11,7 @@ from audit_local.launch import tethered
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -25,12 +25,14 @@ class ServerProcess:
         ready: Callable[[], bool],
         log_path: Path,
         ready_seconds: float,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.log_path = log_path
         self._command = tuple(command)
         self._ready = ready
         self._ready_seconds = ready_seconds
+        self._env = None if env is None else dict(env)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -55,6 +57,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=self._env,
             )
         self._process = process
 
@@ -65,6 +68,11 @@ class ServerProcess:
             return self._ready()
 
         eventually(is_ready, self._ready_seconds, f"{self.name} answers (log: {self.log_path})")
+
+    def wait(self, seconds: float) -> int:
+        """The exit status; raises `subprocess.TimeoutExpired` when it still runs after so long."""
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process.wait(seconds)
 
     def kill(self) -> None:
         """SIGKILL: no clean-up of any kind. Returns when the process is gone."""

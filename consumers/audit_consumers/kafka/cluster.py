@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from audit_infra.settings import KafkaSettings
 from audit_schemas.errors import ContractBroken
 from audit_schemas.topics import dead_letter_topic, event_topics
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic
@@ -15,7 +15,8 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
 from audit_consumers.kafka.common import QUIET, TIMEOUT_S, native, ours, translate, translated
-from audit_consumers.ports import Bounds
+from audit_consumers.intent import CommitMetadata
+from audit_consumers.ports import Bounds, Committed
 from audit_consumers.positions import TopicPartition
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the client has no types here
@@ -58,6 +59,21 @@ class KafkaCluster:
         firsts = self._list(partitions, _EARLIEST)
         ends = self._list(partitions, _LATEST)
         return {partition: Bounds(firsts[partition], ends[partition]) for partition in partitions}
+
+    def group_offsets(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
+        """What a group committed, asked from outside the group."""
+        if not partitions:
+            return {}
+        request = [ConsumerGroupTopicPartitions(group, [native(partition) for partition in partitions])]
+        found = {}
+        with translated():
+            answer = self._admin.list_consumer_group_offsets(request, request_timeout=TIMEOUT_S)[group].result()
+        for one in answer.topic_partitions:
+            if one.error is not None:
+                raise translate(one.error)
+            offset = one.offset if one.offset >= 0 else None
+            found[ours(one)] = Committed(offset, CommitMetadata.from_text(one.metadata or ""))
+        return found
 
     def _list(self, partitions: Sequence[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
         found = {}

@@ -1,0 +1,123 @@
+"""Moves later copies of events that a producer sent twice from the table to quarantine.
+
+Readers show only the first copy anyway; this keeps the table small and names copies whose content differs. It may be
+stopped and repeated at any point: the copy is in quarantine before it leaves the table, and the sums are corrected
+under a token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from audit_schemas.codec import frame
+from audit_schemas.row import SELECT, datum_of_row, schema_id_of_row
+
+from audit_consumers.clickhouse import ClickHouseStore
+from audit_consumers.ports import QuarantineRow
+from audit_consumers.positions import Log
+from audit_consumers.rollups import ROLLUPS
+
+BATCH = 1000
+_POSITION = (
+    "kafka_topic",
+    "kafka_topic_id",
+    "kafka_partition",
+    "kafka_offset",
+    "toUnixTimestamp64Milli(kafka_timestamp)",
+)
+_COPIED = (
+    "SELECT workspace_id, occurred_at, event_id FROM audit_events"
+    " GROUP BY workspace_id, occurred_at, event_id HAVING uniqExact(kafka_topic_id, kafka_partition, kafka_offset) > 1"
+    f" ORDER BY workspace_id, occurred_at, event_id LIMIT {BATCH}"
+)
+# What the producer's stamp says is no difference: a resend by another process is the same event.
+_CONTENT = tuple(name for name in SELECT if not name.startswith("producer_") and name != "kafka_schema_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How many copies went to quarantine: equal ones, and ones whose content differs from the first."""
+
+    duplicates: int = 0
+    conflicts: int = 0
+
+
+def dedupe(store: ClickHouseStore) -> Moved:
+    """Moves all later copies there are; returns how many."""
+    moved = Moved()
+    while copies := _copies(store):
+        store.quarantine(copies)
+        _correct_rollups(store, copies)
+        _delete(store, copies)
+        conflicts = sum(copy.reason == "conflict" for copy in copies)
+        moved = Moved(moved.duplicates + len(copies) - conflicts, moved.conflicts + conflicts)
+    return moved
+
+
+def _copies(store: ClickHouseStore) -> list[QuarantineRow]:
+    rows = store.rows(
+        f"SELECT {', '.join((*_POSITION, *SELECT))} FROM audit_events"
+        f" WHERE (workspace_id, occurred_at, event_id) IN ({_COPIED})"
+        " ORDER BY workspace_id, occurred_at, event_id, kafka_timestamp, kafka_topic_id, kafka_partition, kafka_offset"
+        " LIMIT 1 BY workspace_id, occurred_at, event_id, kafka_topic_id, kafka_partition, kafka_offset",
+        {},
+    )
+    compared = [len(_POSITION) + SELECT.index(name) for name in _CONTENT]
+    at = len(_POSITION)
+    identity = [
+        at + SELECT.index(name)
+        for name in ("workspace_id", "toUnixTimestamp64Micro(occurred_at)", "toString(event_id)")
+    ]
+    first: Sequence[Any] | None = None
+    found = []
+    for row in rows:
+        if first is None or any(row[index] != first[index] for index in identity):
+            first = row
+            continue
+        same = all(row[index] == first[index] for index in compared)
+        found.append(
+            QuarantineRow(
+                log=Log(row[0], row[1], row[2]),
+                offset=row[3],
+                timestamp_ms=row[4],
+                reason="duplicate" if same else "conflict",
+                detail=f"the first is {first[0]}[{first[2]}] offset {first[3]}",
+                raw=frame(datum_of_row(row[at:]), schema_id_of_row(row[at:])),
+            )
+        )
+    return found
+
+
+def _correct_rollups(store: ClickHouseStore, copies: Sequence[QuarantineRow]) -> None:
+    """Takes the copies out of the sums, before they leave the table: their cells are read from it."""
+    positions = _positions(copies)
+    token = hashlib.sha256(repr(positions).encode()).hexdigest()
+    for rollup in ROLLUPS:
+        names = [*rollup.cell, "events"]
+        store.command(
+            f"INSERT INTO {rollup.table} ({', '.join(names)})"
+            f" SELECT {', '.join(f'{expression} AS c_{name}' for name, expression in rollup.cell.items())},"
+            " -toInt64(uniqExact(kafka_offset)) FROM audit_events"
+            " WHERE (kafka_topic_id, kafka_partition, kafka_offset) IN {positions:Array(Tuple(String, Int32, Int64))}"
+            f" GROUP BY {', '.join(f'c_{name}' for name in rollup.cell)}",
+            parameters={"positions": positions},
+            settings={"insert_deduplication_token": f"dedupe:{token}", "async_insert": "0"},
+        )
+
+
+def _delete(store: ClickHouseStore, copies: Sequence[QuarantineRow]) -> None:
+    store.command(
+        "DELETE FROM audit_events"
+        " WHERE (kafka_topic_id, kafka_partition, kafka_offset) IN {positions:Array(Tuple(String, Int32, Int64))}",
+        parameters={"positions": _positions(copies)},
+    )
+
+
+def _positions(copies: Sequence[QuarantineRow]) -> list[tuple[str, int, int]]:
+    return sorted((copy.log.topic_id, copy.log.partition, copy.offset) for copy in copies)
+
+
+__all__ = ["Moved", "dedupe"]
