@@ -269,3 +269,31 @@ def test_a_tethered_process_dies_with_its_parent(how: str, tmp_path: Path) -> No
         pid = int(eventually(lambda: pid_file.exists() and pid_file.read_text(), 10, "the child runs"))
         process.kill()
     eventually(lambda: not alive(pid), 5, "the child is gone")
+
+
+def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    """SIGKILL of the supervisor, which can clean nothing up, ends its processes too."""
+    program = f"""
+        import asyncio, sys
+        from pathlib import Path
+        from audit_local.supervisor import Supervisor
+        from audit_local.units import Unit
+
+        deaf = {DEAF!r}
+        units = [Unit(name, (sys.executable, "-c", deaf)) for name in ("kafka", "worker")]
+
+        def changed():
+            pids = [str(process.pid) for process in supervisor.processes if process.pid]
+            if supervisor.ready and len(pids) == 2:
+                Path({str(tmp_path / "new")!r}).write_text(" ".join(pids))
+                Path({str(tmp_path / "new")!r}).rename({str(tmp_path / "pids")!r})
+
+        supervisor = Supervisor(units, lambda name, line: None, changed)
+        asyncio.run(supervisor.run())
+    """
+    pid_file = tmp_path / "pids"
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)]) as process:
+        eventually(pid_file.exists, 10, "both processes run")
+        pids = [int(pid) for pid in pid_file.read_text().split()]
+        process.kill()
+    eventually(lambda: not any(alive(pid) for pid in pids), 5, "both processes are gone")
