@@ -73,9 +73,15 @@ class DataFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Makes the folder, closed to other users, and holds it; raises `LocalStackError` when another process does."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.path.chmod(0o700)
+        """Makes the folder and holds it; raises `LocalStackError` when it can't, or when another process holds it.
+
+        A new folder is closed to other users. One that was there keeps its mode: it may be somebody's home.
+        """
+        try:
+            self.path.mkdir(parents=True, mode=0o700, exist_ok=True)
+            self._lock.touch(0o600)
+        except OSError as error:
+            raise LocalStackError(f"{self.path} can't be used: {error.strerror}") from None
         try:
             with exclusive(self._lock, note=str(os.getpid()), wait=False):
                 yield

@@ -76,7 +76,10 @@ class Run:
             processes=self._supervisor.processes,
             workspaces=self._workspaces,
         )
-        self._folder.write(state)
+        try:
+            self._folder.write(state)
+        except OSError as error:  # a full disk: what runs goes on, the status is out of date
+            self._lines.say(f"The status could not be written to {self._folder.path}: {error.strerror}")
         if state.ready and not self._announced:
             self._announced = True
             self._lines.say(report.ready(state, self._folder.path, time.monotonic() - self._started))
@@ -84,6 +87,7 @@ class Run:
 
 def up(folder: DataFolder, terminal: TextIO, *, partitions: int, demo: bool, colour: bool) -> None:
     """Runs the stack until it is stopped; raises `LocalStackError` when it can't, or when one runs there already."""
+    os.umask(0o077)  # events and keys are nobody else's, whichever process writes them
     with folder.held():
         asyncio.run(Run(folder, terminal, partitions=partitions, demo=demo, colour=colour).until_stopped())
 

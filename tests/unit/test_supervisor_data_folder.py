@@ -65,6 +65,16 @@ def test_keys_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
     assert modes == {"data": 0o700, "stack.json": 0o600, "stack.lock": 0o600, "jwt.secret": 0o600}
 
 
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """A file in the way gives a sentence, not a stack trace; a folder that was there keeps its mode."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LocalStackError, match="file/data can't be used: Not a directory"):
+        DataFolder(tmp_path / "file" / "data").held().__enter__()
+    tmp_path.chmod(0o755)
+    with DataFolder(tmp_path).held():
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
 def test_a_secret_stays_the_same(tmp_path: Path) -> None:
     """Cursors and page sessions of an earlier run stay valid."""
     folder = DataFolder(tmp_path)
