@@ -144,7 +144,9 @@ class Resuming:
         one.ledgered_end = found.start
         self._consumer.resume_at(one.partition, found.start)
         one.status, one.why = Status.RUNNING, ""
-        log.info(
+        # With nothing open the line says nothing new; with hundreds of partitions it would hide those that do.
+        tell = log.info if found.intent or found.doubt_until > found.start else log.debug
+        tell(
             "partition resumes",
             partition=str(one.partition),
             topic_id=found.log.topic_id,

@@ -1,0 +1,72 @@
+"""A TCP relay that can cut connections, so that a test decides what a client sees of its server."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Relay:
+    """Relays to `target`. While `cut_after` is set, a connection is reset once so many bytes were sent to the server.
+
+    `swallow_answers` lets requests through whole and resets the connection when the server begins to answer: the
+    client can't know what happened.
+    """
+
+    target: tuple[str, int]
+    cut_after: int | None = None
+    swallow_answers: bool = False
+    cuts: int = 0
+    _open: list[socket.socket] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    def close(self) -> None:
+        self._listener.close()
+        for one in self._open:
+            one.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self.target)
+                self._open += [client, server]
+                threading.Thread(target=self._requests, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._answers, args=(client, server), daemon=True).start()
+
+    def _requests(self, client: socket.socket, server: socket.socket) -> None:
+        sent = 0
+        with contextlib.suppress(OSError):
+            while data := client.recv(65_536):
+                sent += len(data)
+                if self.cut_after is not None and sent > self.cut_after:
+                    self._cut(client, server)
+                    return
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
+    def _answers(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65_536):
+                if self.swallow_answers:
+                    self._cut(client, server)
+                    return
+                client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+
+    def _cut(self, *ends: socket.socket) -> None:
+        self.cuts += 1
+        for end in ends:
+            # An abrupt reset instead of an orderly end.
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            end.close()
