@@ -55,10 +55,16 @@ class ClickHouseSettings(Settings):
     clickhouse_password: SecretStr = SecretStr("")
 
 
+class ControlSettings(Settings):
+    """Where workspaces, plans and keys are kept."""
+
+    control_database_url: str = Field("sqlite:///.data/control.db", description="SQLAlchemy URL")
+
+
 def exit_with(error: SettingsError) -> NoReturn:
     """Ends the process with a readable list of the problems and status 78 (EX_CONFIG of sysexits.h)."""
     print(f"audit-log: {len(error.problems)} settings are not usable:", *error.problems, sep="\n  ", file=sys.stderr)
     raise SystemExit(os.EX_CONFIG) from None
 
 
-__all__ = ["ClickHouseSettings", "KafkaSettings", "Settings", "SettingsError", "exit_with"]
+__all__ = ["ClickHouseSettings", "ControlSettings", "KafkaSettings", "Settings", "SettingsError", "exit_with"]

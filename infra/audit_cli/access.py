@@ -1,0 +1,99 @@
+"""Commands for workspaces, their plans and their API keys."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from audit_infra.access import Access
+
+workspaces = typer.Typer(no_args_is_help=True, help="Workspaces and their plans.")
+keys = typer.Typer(no_args_is_help=True, help="API keys.")
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _access() -> Access:
+    from audit_infra.access import Access
+    from audit_infra.settings import ControlSettings
+
+    return Access.open(ControlSettings.load().control_database_url)
+
+
+@workspaces.command("create")
+def workspaces_create(workspace: str, plan: str, name: Annotated[str, typer.Option()] = "") -> None:
+    """Create a workspace on a plan."""
+    made = _access().create_workspace(workspace, plan, name)
+    typer.echo(f"created {made.id} on {made.plan}")
+
+
+@workspaces.command("list")
+def workspaces_list(as_json: AsJson = False) -> None:
+    """List the workspaces."""
+    found = _access().list_workspaces()
+    if as_json:
+        typer.echo(json.dumps([{"id": one.id, "name": one.name, "plan": one.plan} for one in found]))
+    else:
+        for one in found:
+            typer.echo(f"{one.id}  {one.plan}  {one.name}".rstrip())
+
+
+@workspaces.command("set-plan")
+def workspaces_set_plan(workspace: str, plan: str) -> None:
+    """Put a workspace on another plan; it holds at once."""
+    changed = _access().set_plan(workspace, plan)
+    typer.echo(f"{changed.id} is on {changed.plan}")
+
+
+@keys.command("create")
+def keys_create(
+    workspace: str,
+    scope: Annotated[list[str], typer.Option(help="Repeat for several, e.g. audit:read.")],
+    name: Annotated[str, typer.Option()] = "",
+    app_id: Annotated[str, typer.Option(help="The custom app that will use it.")] = "",
+) -> None:
+    """Create an API key and print it: it is shown this once."""
+    made = _access().create_key(workspace, scope, name, app_id)
+    typer.echo(made.secret)
+    typer.echo(f"key {made.key.id} of {workspace}: {' '.join(sorted(made.key.scopes))}", err=True)
+
+
+@keys.command("list")
+def keys_list(workspace: Annotated[str | None, typer.Option()] = None, as_json: AsJson = False) -> None:
+    """List the keys, of one workspace or of all."""
+    found = _access().list_keys(workspace)
+    rows = [
+        {
+            "id": one.id,
+            "workspace": one.workspace_id,
+            "prefix": one.prefix,
+            "name": one.name,
+            "scopes": sorted(one.scopes),
+            "app_id": one.app_id,
+            "revoked": one.revoked_at is not None,
+        }
+        for one in found
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows))
+    else:
+        for one in found:
+            state = "  revoked" if one.revoked_at else ""
+            typer.echo(
+                f"{one.id}  {one.workspace_id}  {one.prefix}…  {' '.join(sorted(one.scopes))}  {one.name}{state}"
+            )
+
+
+@keys.command("revoke")
+def keys_revoke(key_id: str) -> None:
+    """Revoke a key; it opens nothing any more."""
+    _access().revoke_key(key_id)
+    typer.echo(f"revoked {key_id}")
+
+
+def register(parent: typer.Typer) -> None:
+    """Adds these commands to `audit-log`."""
+    parent.add_typer(workspaces, name="workspaces")
+    parent.add_typer(keys, name="keys")

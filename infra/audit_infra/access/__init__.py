@@ -1,0 +1,35 @@
+"""Who may do what: workspaces and plans, API keys, sign-in codes, tokens and sessions.
+
+Access reports what happened; its caller emits the audit event.
+"""
+
+from audit_infra.access.principal import (
+    FULL_PLANS,
+    PAGE_SCOPES,
+    PLANS,
+    AccessError,
+    Forbidden,
+    Principal,
+    Scope,
+    Unauthenticated,
+)
+from audit_infra.access.store import Access, ApiKey, NewKey, Workspace
+from audit_infra.access.tokens import Sessions, Signer, principal_of_jwt
+
+__all__ = [
+    "FULL_PLANS",
+    "PAGE_SCOPES",
+    "PLANS",
+    "Access",
+    "AccessError",
+    "ApiKey",
+    "Forbidden",
+    "NewKey",
+    "Principal",
+    "Scope",
+    "Sessions",
+    "Signer",
+    "Unauthenticated",
+    "Workspace",
+    "principal_of_jwt",
+]
