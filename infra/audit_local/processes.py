@@ -47,13 +47,18 @@ class Addresses:
         return {"query_api": self.query, "events_api": None, "kafka": self.kafka, "clickhouse": self.clickhouse}
 
 
+def control_database_url(folder: DataFolder) -> str:
+    """Workspaces, plans and keys in one SQLite file, which several processes share."""
+    return f"sqlite:///{folder.control_database}"
+
+
 def settings(folder: DataFolder, addresses: Addresses) -> dict[str, str]:
     """The variables every process of the stack gets: the same names that configure a production process."""
     return {
         "AUDIT_LOCAL": "1",
         "AUDIT_KAFKA_BOOTSTRAP_SERVERS": addresses.kafka,
         "AUDIT_CLICKHOUSE_URL": addresses.clickhouse,
-        "AUDIT_CONTROL_DATABASE_URL": f"sqlite:///{folder.control_database}",
+        "AUDIT_CONTROL_DATABASE_URL": control_database_url(folder),
         "AUDIT_CLOCK_SKEW_MARGIN_MS": "0",  # broker and worker share a clock
         "AUDIT_STOP_TIMEOUT_S": "3",  # below the worker's `stop_seconds`
         "AUDIT_WORKER_HTTP_PORT": str(addresses.ports["worker health"]),
@@ -124,4 +129,4 @@ def units(folder: DataFolder, addresses: Addresses, *, partitions: int, demo: bo
     return stack
 
 
-__all__ = ["USUAL_PORTS", "Addresses", "settings", "units"]
+__all__ = ["USUAL_PORTS", "Addresses", "control_database_url", "settings", "units"]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -13,7 +14,7 @@ from audit_local import ports, report
 from audit_local.data_folder import DataFolder, StackState, WorkspaceAccess
 from audit_local.errors import LocalStackError
 from audit_local.log_lines import LogLines
-from audit_local.processes import USUAL_PORTS, Addresses, units
+from audit_local.processes import USUAL_PORTS, Addresses, control_database_url, units
 from audit_local.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ class Run:
         from audit_infra.access import Access
         from audit_local import workspaces
 
-        access = Access.open(f"sqlite:///{self._folder.control_database}")
         earlier = self._folder.read().workspaces
-        return workspaces.ensure(access, self._addresses.query, earlier, datetime.now(UTC))
+        with closing(Access.open(control_database_url(self._folder))) as access:
+            return workspaces.ensure(access, self._addresses.query, earlier, datetime.now(UTC))
 
     def _stop(self) -> None:
         self._lines.say("Stopping …")

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from audit_infra.access import Access, AccessError
+from audit_infra.access import Access, AccessError, Scope
 from audit_local.data_folder import WorkspaceAccess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-SCOPES = ("audit:read", "audit:pii", "audit:export", "audit:write", "audit:admin")
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def _key(access: Access, workspace_id: str, kept: str, now: datetime) -> str:
             return kept
     except AccessError:
         pass  # revoked, or another control database: a new one takes its place
-    return str(access.create_key(workspace_id, SCOPES, "local demo").secret)
+    return access.create_key(workspace_id, tuple(Scope), "local demo").secret
 
 
 def _code(access: Access, workspace_id: str, kept: str, now: datetime) -> str:
@@ -97,4 +95,4 @@ def _code(access: Access, workspace_id: str, kept: str, now: datetime) -> str:
     return access.create_sign_in_code(workspace_id, viewer.id, viewer.name, viewer.email, reusable=True)
 
 
-__all__ = ["DEMO_WORKSPACES", "SCOPES", "DemoWorkspace", "code_of", "ensure", "sign_in_url"]
+__all__ = ["DEMO_WORKSPACES", "DemoWorkspace", "code_of", "ensure", "sign_in_url"]
