@@ -1,0 +1,238 @@
+"""What the API and the page ask for: pages, single events, facets, freshness and exports, for one principal."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from audit_infra.access import Access, AccessError, Forbidden, Principal, Scope, Signer
+from audit_schemas.catalogue import Catalogue
+from audit_schemas.topics import CATEGORIES
+
+from audit_query import cursor as cursors
+from audit_query import export, sql
+from audit_query.cursor import Cursor, Direction
+from audit_query.filters import Filter, Params, parse
+from audit_query.plans import Visibility, visibility
+from audit_query.problems import not_found
+from audit_query.rows import Row, answer, first_copies, milliseconds_text
+
+SPARE = 9
+"""Rows read beyond a page: one to know whether there are more, eight for copies of events."""
+CSV_PARAMETERS = {
+    "format": ("csv",),
+    "order": ("desc", "asc"),
+    "raw": ("0", "1"),
+    "header": ("labels", "names"),
+    "bom": ("0", "1"),
+}
+
+
+class Reading(Protocol):
+    """The tables."""
+
+    async def rows(self, query: sql.Query) -> Sequence[Sequence[Any]]:
+        """The rows of a query."""
+
+    def stream(self, query: sql.Query) -> AsyncGenerator[bytes]:
+        """The bytes of a query with a FORMAT; raises when they break off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page. `next` leads to older events, `prev` to newer ones: queries to send back, None at an end."""
+
+    rows: list[dict[str, Any]]
+    next: str | None
+    prev: str | None
+    complete_through: dict[str, str | None]
+    preview: dict[str, Any] | None
+
+    def body(self, path: str) -> dict[str, Any]:
+        """The answer of the API."""
+        return {
+            "data": self.rows,
+            "next": f"{path}?{self.next}" if self.next else None,
+            "prev": f"{path}?{self.prev}" if self.prev else None,
+            "complete_through": self.complete_through,
+            "preview": self.preview,
+        }
+
+
+class Service:
+    """Every method takes a principal, whose workspace is the only one it can see. Safe for many requests at once."""
+
+    def __init__(
+        self,
+        *,
+        reader: Reading,
+        access: Access,
+        catalogue: Catalogue,
+        signing_keys: Sequence[str],
+        upgrade_url: str,
+        late_after_s: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._reader, self._access, self.catalogue = reader, access, catalogue
+        self._signer = Signer(signing_keys, "cursor")
+        self._upgrade_url, self._late_after_s, self.clock = upgrade_url, late_after_s, clock
+
+    def visibility(self, principal: Principal) -> Visibility:
+        """What the workspace's plan shows now; read on every request. Raises `Forbidden` for unknown workspaces."""
+        try:
+            plan = self._access.get_workspace(principal.workspace_id).plan
+        except AccessError:
+            raise Forbidden(f"there is no workspace {principal.workspace_id}") from None
+        return visibility(plan, principal.workspace_id, self._upgrade_url, self.clock())
+
+    async def page(self, principal: Principal, params: Params) -> Page:
+        """A page of events, newest first. Raises `ProblemError` for bad parameters."""
+        principal.require(Scope.READ)
+        filter_, paging, _ = parse(params, self.clock())
+        workspace, fingerprint = principal.workspace_id, filter_.fingerprint()
+        seen = self.visibility(principal)
+        at = cursors.read(paging.cursor, self._signer, workspace, fingerprint) if paging.cursor else None
+        if at is not None:
+            filter_ = filter_.within(at.since, at.until)
+        bounds = (filter_.since, filter_.until)
+        shown, clamped = seen.clamp(filter_)
+        complete_through = await self.complete_through()
+        rows, more = await self._read(workspace, shown, at, paging.limit)
+        newer = at is not None and at.direction == "newer"
+
+        def reference(direction: Direction, row: Row) -> str:
+            occurred_at, event_id = row.identity
+            cursor = Cursor(direction, occurred_at, event_id, *bounds).text(self._signer, workspace, fingerprint)
+            return urlencode([*((name, value) for name, value in params if name != "cursor"), ("cursor", cursor)])
+
+        has_older, has_newer = (True, more) if newer else (more, at is not None)
+        return Page(
+            rows=[self._answer(row, principal) for row in rows],
+            next=reference("older", rows[-1]) if rows and has_older else None,
+            prev=reference("newer", rows[0]) if rows and has_newer else None,
+            complete_through=complete_through,
+            preview=seen.preview(clamped),
+        )
+
+    async def _read(self, workspace: str, shown: Filter, at: Cursor | None, limit: int) -> tuple[list[Row], bool]:
+        """Up to `limit` events in the cursor's direction, returned newest first, and whether more follow."""
+        found: list[Row] = []
+        want = limit + SPARE
+        while len(found) <= limit:
+            raw = await self._reader.rows(sql.page(workspace, shown, at, want))
+            events = first_copies(Row.of(values) for values in raw)
+            whole = len(raw) < want
+            if not whole and len(events) == 1:
+                want *= 4  # one event with more copies than were read
+                continue
+            if not whole:
+                events.pop()  # some of its copies may not have been read
+            found += events
+            if whole:
+                break
+            occurred_at, event_id = found[-1].identity
+            at = Cursor(at.direction if at else "older", occurred_at, event_id, None, None)
+        rows, more = found[:limit], len(found) > limit
+        if at is not None and at.direction == "newer":
+            rows.reverse()
+        return rows, more
+
+    async def event(self, principal: Principal, event_id: str) -> dict[str, Any]:
+        """One event. An unknown id and one the plan does not show raise the same 404."""
+        principal.require(Scope.READ)
+        seen = self.visibility(principal)
+        missing = not_found(None if seen.full else seen.upgrade_url)
+        try:
+            identity = str(uuid.UUID(event_id))
+        except ValueError:
+            raise missing from None
+        shown, _ = seen.clamp(Filter())
+        rows = await self._reader.rows(sql.one(principal.workspace_id, shown, identity))
+        if not rows:
+            raise missing
+        return self._answer(Row.of(rows[0]), principal)
+
+    def _answer(self, row: Row, principal: Principal) -> dict[str, Any]:
+        return answer(row, self.catalogue, pii=principal.may(Scope.PII), late_after_s=self._late_after_s)
+
+    async def user_facet(self, principal: Principal, search: str = "") -> list[dict[str, Any]]:
+        """The users that match, most recently active first; `value` is what the filter `user` takes."""
+        principal.require(Scope.READ)
+        pii = principal.may(Scope.PII)
+        seen = self.visibility(principal)
+        rows = await self._reader.rows(sql.users(principal.workspace_id, search, seen.since))
+        found = []
+        for kind, identity, name, email in rows:
+            hidden = not pii and kind == "anonymous"
+            found.append(
+                {
+                    "value": f"{kind}:{identity}",
+                    "actor_type": kind,
+                    "id": identity or None,
+                    "name": None if hidden else name or None,
+                    "email": (email or None) if pii else None,
+                }
+            )
+        return found
+
+    async def event_facet(self, principal: Principal, search: str = "") -> list[dict[str, Any]]:
+        """The event types that occur and match, by category and label; `value` is what the filter `event` takes."""
+        principal.require(Scope.READ)
+        seen = self.visibility(principal)
+        wanted = search.strip().lower()
+        found = []
+        for category, name, label, app_id in await self._reader.rows(
+            sql.event_types(principal.workspace_id, seen.since)
+        ):
+            native = self.catalogue.get(name)
+            shown = native.label if native else label or name
+            if wanted in shown.lower() or wanted in name.lower():
+                found.append({"value": name, "label": shown, "category": category, "app_id": app_id or None})
+        return sorted(found, key=lambda one: (CATEGORIES.index(one["category"]), one["label"]))
+
+    async def complete_through(self) -> dict[str, str | None]:
+        """Up to which moment of acceptance every event is shown: per category and for all; null where unknown."""
+        known = {
+            topic.rpartition(".")[2]: milliseconds_text(through) if through else None
+            for topic, through in await self._reader.rows(sql.progress())
+        }
+        found: dict[str, str | None] = {category: known.get(category) for category in CATEGORIES}
+        moments = [moment for moment in found.values() if moment is not None]
+        return {"all": min(moments) if len(moments) == len(found) else None, **found}
+
+    async def csv(self, principal: Principal, params: Params) -> tuple[Sequence[tuple[str, str]], AsyncGenerator[bytes]]:
+        """The headers and the bytes of a CSV of all matching events.
+
+        The iterator raises when the stream breaks off; what came before is then no complete file.
+        """
+        principal.require(Scope.EXPORT)
+        self.visibility(principal).require_export()
+        filter_, _, further = parse(params, self.clock(), paging=False, further=CSV_PARAMETERS)
+        form = export.Form(
+            zone=filter_.zone.key if filter_.zone else "UTC",
+            raw=further.get("raw") == "1",
+            names=further.get("header") == "names",
+            ascending=further.get("order") == "asc",
+            bom=further.get("bom") == "1",
+        )
+        query = export.query(principal.workspace_id, filter_, self.catalogue, form, pii=principal.may(Scope.PII))
+        day = f"{self.clock():%Y-%m-%d}"
+
+        async def body() -> AsyncGenerator[bytes]:
+            begun = False
+            async for chunk in self._reader.stream(query):
+                if not begun:
+                    yield export.head(form)
+                    begun = True
+                yield chunk
+            if not begun:
+                yield export.head(form)
+
+        return export.headers(principal.workspace_id, day), body()
+
+
+__all__ = ["Page", "Reading", "Service"]

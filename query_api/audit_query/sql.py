@@ -1,0 +1,164 @@
+"""The queries: text with bound parameters. None can be made without a workspace. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from audit_schemas.row import SELECT
+
+from audit_query.cursor import Cursor
+from audit_query.filters import Filter
+
+POSITION = ("kafka_topic_id", "kafka_partition", "kafka_offset")
+EXTRA = (
+    "toUnixTimestamp64Milli(kafka_timestamp)",
+    *POSITION,
+    "toUnixTimestamp64Milli(ingested_at)",
+)
+COLUMNS: tuple[str, ...] = (*SELECT, *EXTRA)
+"""What a page reads of each row: the event as `audit_schemas.row` takes it, then where and when it was stored."""
+FIRST_COPY = ", ".join(("kafka_timestamp", *POSITION))
+"""The order among copies of one event: the first is the one that is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statement and the values of its parameters."""
+
+    sql: str
+    values: Mapping[str, Any]
+
+
+def where(workspace_id: str, filter_: Filter) -> Query:
+    """The condition that every query over events has: the workspace first, then the bounds and the filter."""
+    if not workspace_id:
+        raise ValueError("a query needs a workspace")
+    parts, values = ["workspace_id = {workspace:String}"], {"workspace": workspace_id}
+    bounds: dict[str, Any] = {}
+    for name, operator, bound in (("since", ">=", filter_.since), ("until", "<", filter_.until)):
+        if bound is not None:
+            parts.append(f"occurred_at {operator} {instant(name)}")
+            bounds[name] = bound
+    for condition in filter_.conditions():
+        parts.append(condition.sql)
+        bounds |= condition.values
+    return Query(" AND ".join(parts), values | bounds)
+
+
+def instant(name: str) -> str:
+    """A bound parameter in microseconds as an instant of the table's type."""
+    return f"fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
+
+
+def page(workspace_id: str, filter_: Filter, cursor: Cursor | None, rows: int) -> Query:
+    """The next rows in the cursor's direction; newest first without one.
+
+    The first comparison is implied by the second, but only it can use the index (ClickHouse issue 75086).
+    """
+    base = where(workspace_id, filter_)
+    sql, values = base.sql, dict(base.values)
+    newer = cursor is not None and cursor.direction == "newer"
+    if cursor is not None:
+        bound, tuple_ = (">=", ">") if newer else ("<=", "<")
+        at = instant("at")
+        sql += f" AND occurred_at {bound} {at} AND (occurred_at, event_id) {tuple_} ({at}, {{event_id:UUID}})"
+        values |= {"at": cursor.occurred_at, "event_id": cursor.event_id}
+    order = "ASC" if newer else "DESC"
+    return Query(
+        f"SELECT {', '.join(COLUMNS)} FROM audit_events WHERE {sql}"
+        f" ORDER BY occurred_at {order}, event_id {order} LIMIT {{rows:UInt32}}"
+        " SETTINGS read_in_order_use_buffering = 0",
+        values | {"rows": rows},
+    )
+
+
+def one(workspace_id: str, filter_: Filter, event_id: str) -> Query:
+    """The first copy of one event."""
+    base = where(workspace_id, filter_)
+    return Query(
+        f"SELECT {', '.join(COLUMNS)} FROM audit_events WHERE {base.sql} AND event_id = {{event_id:UUID}}"
+        f" ORDER BY {FIRST_COPY} LIMIT 1",
+        {**base.values, "event_id": event_id},
+    )
+
+
+_MATCH = "(position(lowerUTF8({0}), {{search:String}}) > 0)"
+
+
+def users(workspace_id: str, search: str, since: int | None, limit: int = 50) -> Query:
+    """(actor type, id, name, e-mail) of the users that match, most recently active first.
+
+    A preview reads the rows of its window, never the rollup: that one knows of older activity.
+    """
+    any_ = " OR ".join(_MATCH.format(column) for column in ("name", "email", "actor_id"))
+    if since is None:
+        source = (
+            "SELECT actor_type, actor_id, max(latest) AS l, l.2 AS name, l.3 AS email, l.1 AS at FROM audit_actors"
+            " WHERE workspace_id = {workspace:String} GROUP BY actor_type, actor_id HAVING sum(events) > 0"
+        )
+    else:
+        source = (
+            "SELECT actor_type, actor_id, max((occurred_at, toString(actor_name), toString(actor_email))) AS l,"
+            " l.2 AS name, l.3 AS email, l.1 AS at FROM audit_events"
+            f" WHERE workspace_id = {{workspace:String}} AND occurred_at >= {instant('since')}"
+            " GROUP BY actor_type, actor_id"
+        )
+    return Query(
+        f"SELECT actor_type, actor_id, name, email FROM ({source}) WHERE {any_}"
+        " ORDER BY at DESC, actor_type, actor_id LIMIT {rows:UInt32}",
+        {"workspace": _required(workspace_id), "search": search.lower(), "since": since or 0, "rows": limit},
+    )
+
+
+def event_types(workspace_id: str, since: int | None) -> Query:
+    """(category, event type, custom label, app) of everything that happened, or happened within the window."""
+    if since is None:
+        sql = (
+            "SELECT category, event_type, max(label), any(app_id) FROM audit_type_day"
+            " WHERE workspace_id = {workspace:String} GROUP BY category, event_type HAVING sum(events) > 0"
+        )
+    else:
+        sql = (
+            "SELECT category, event_type, max(toString(label)), any(app_id) FROM audit_events"
+            f" WHERE workspace_id = {{workspace:String}} AND occurred_at >= {instant('since')}"
+            " GROUP BY category, event_type"
+        )
+    return Query(
+        sql + " ORDER BY category, event_type LIMIT 5000", {"workspace": _required(workspace_id), "since": since or 0}
+    )
+
+
+def progress() -> Query:
+    """(topic, complete through in ms) of each topic's newest incarnation; 0 where a partition has not spoken yet."""
+    return Query(
+        "SELECT kafka_topic, if(count() >= max(partitions), min(through), 0) FROM"
+        " (SELECT kafka_topic, kafka_topic_id, kafka_partition, max(partition_count) AS partitions,"
+        " max(toUnixTimestamp64Milli(complete_through)) AS through FROM audit_progress"
+        " WHERE (kafka_topic, kafka_topic_id) IN"
+        " (SELECT kafka_topic, argMax(kafka_topic_id, at) FROM audit_progress GROUP BY kafka_topic)"
+        " GROUP BY kafka_topic, kafka_topic_id, kafka_partition) GROUP BY kafka_topic",
+        {},
+    )
+
+
+def _required(workspace_id: str) -> str:
+    if not workspace_id:
+        raise ValueError("a query needs a workspace")
+    return workspace_id
+
+
+__all__ = [
+    "COLUMNS",
+    "EXTRA",
+    "FIRST_COPY",
+    "Query",
+    "event_types",
+    "instant",
+    "one",
+    "page",
+    "progress",
+    "users",
+    "where",
+]

@@ -1,0 +1,262 @@
+"""The page's own routes: signing in, the log, one event, the download, and what only the local demo shows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from audit_infra.access import PLANS, Access, AccessError, Principal, Sessions, Unauthenticated, principal_of_jwt
+from audit_schemas.errors import AuditError
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from audit_query.problems import ProblemError, unavailable
+from audit_query.service import Service
+from audit_query.stream import Relayed
+from audit_query.times import zone_of
+from audit_query.web import view
+
+COOKIE = "audit_session"
+PATH = "/audit-log"
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Web:
+    """The page for one service. A cookie says who looks; it is never taken as a credential of the API."""
+
+    def __init__(
+        self,
+        *,
+        service: Service,
+        access: Access,
+        sessions: Sessions,
+        jwt_secret: str,
+        local: bool,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._service, self._access, self._sessions = service, access, sessions
+        self._jwt_secret, self._local, self._clock = jwt_secret, local, clock
+        self._templates = Environment(
+            loader=PackageLoader("audit_query.web"),
+            autoescape=select_autoescape(),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def routes(self) -> list[BaseRoute]:
+        """The routes of the page; the host shell and the plan switch only on the local stack."""
+        found: list[BaseRoute] = [
+            Route(PATH, self._shown(self.log)),
+            Route(f"{PATH}/sign-in", self._shown(self.sign_in)),
+            Route(f"{PATH}/session", self._shown(self.session), methods=["POST"]),
+            Route(f"{PATH}/sign-out", self._shown(self.sign_out), methods=["POST"]),
+            Route(f"{PATH}/export.csv", self._shown(self.export)),
+            Route(f"{PATH}/users", self._shown(self.users)),
+            Route(f"{PATH}/events/{{event_id}}", self._shown(self.event)),
+            Mount(f"{PATH}/static", StaticFiles(directory=Path(str(files("audit_query.web"))) / "static")),
+        ]
+        if self._local:
+            found += [
+                Route("/", self._shown(self.home)),
+                Route("/settings", self._shown(self.settings)),
+                Route("/upgrade", self._shown(self.upgrade)),
+                Route("/upgrade", self._shown(self.switch_plan), methods=["POST"]),
+            ]
+        return found
+
+    def _shown(self, handler: Handler) -> Handler:
+        """Errors as pages a person can read."""
+
+        async def shown(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Unauthenticated as error:
+                return self._render("signed_out.html", request, 401, why=str(error))
+            except AccessError as error:
+                return self._render("problem.html", request, 403, title="Not allowed", faults=[str(error)])
+            except ProblemError as error:
+                faults = [f"{fault.name}: {fault.message}" for fault in error.faults] or [error.detail or error.title]
+                return self._render("problem.html", request, error.status, title=error.title, faults=faults)
+            except AuditError:
+                problem = unavailable()
+                return self._render("problem.html", request, 503, title="One moment", faults=[problem.title])
+
+        return shown
+
+    def _render(self, template: str, request: Request, status: int = 200, **values: Any) -> HTMLResponse:
+        cookie = request.cookies.get(COOKIE, "")
+        common = {
+            "path": PATH,
+            "local": self._local,
+            "zone": self._zone(request).key,
+            "form_token": self._sessions.form_token(cookie) if cookie else "",
+            "principal": None,
+        }
+        html = self._templates.get_template(template).render(common | values)
+        return HTMLResponse(html, status, headers=_HEADERS)
+
+    def _principal(self, request: Request) -> Principal:
+        cookie = request.cookies.get(COOKIE)
+        if not cookie:
+            raise Unauthenticated("You are not signed in")
+        return self._sessions.principal(cookie, self._clock())
+
+    def _zone(self, request: Request) -> ZoneInfo:
+        """The viewer's zone, which the browser tells in a cookie; UTC until it has."""
+        try:
+            return zone_of(request.cookies.get("tz", "UTC"))
+        except ValueError:
+            return ZoneInfo("UTC")
+
+    async def log(self, request: Request) -> Response:
+        """The table with its filters."""
+        principal = self._principal(request)
+        own = {"user_search"}
+        params = [(name, value) for name, value in request.query_params.multi_items() if value and name not in own]
+        zone = self._zone(request)
+        page = await self._service.page(principal, params)
+        search = request.query_params.get("user_search", "")[:200]
+        chosen = {name: [value for key, value in params if key == name] for name in ("user", "event")}
+        users = view.user_options(await self._service.user_facet(principal, search), chosen["user"])
+        events = view.event_options(
+            await self._service.event_facet(principal), chosen["event"], self._service.catalogue.category_labels
+        )
+        filters = [(name, value) for name, value in params if name in view.FILTERS]
+        seen = self._service.visibility(principal)
+        return self._render(
+            "audit_log.html",
+            request,
+            principal=principal,
+            workspace=await run_in_threadpool(self._access.get_workspace, principal.workspace_id),
+            rows=[view.row_view(row, zone) for row in page.rows],
+            users=users,
+            events=events,
+            user_search=search,
+            kept=[(name, value) for name, value in filters if name not in ("user", "event")],
+            chips=view.chips(filters, users, events, PATH),
+            newer=f"{PATH}?{page.prev}" if page.prev else None,
+            older=f"{PATH}?{page.next}" if page.next else None,
+            first_page=not any(name == "cursor" for name, _ in params),
+            export=view.address(f"{PATH}/export.csv", [p for p in filters if p[0] != "tz"]),
+            freshness=view.freshness(page.complete_through, zone),
+            preview=page.preview,
+            full=seen.full,
+            upgrade_url=seen.upgrade_url,
+        )
+
+    async def event(self, request: Request) -> Response:
+        """Everything about one event."""
+        principal = self._principal(request)
+        row = await self._service.event(principal, request.path_params["event_id"])
+        fields = view.details(row, self._zone(request))
+        return self._render("event.html", request, principal=principal, title=row["label"], fields=fields)
+
+    async def users(self, request: Request) -> Response:
+        """The users that match, for the search box."""
+        principal = self._principal(request)
+        found = await self._service.user_facet(principal, request.query_params.get("search", "")[:200])
+        options = view.user_options(found, [])
+        return JSONResponse(
+            [{"value": one.value, "label": one.label, "note": one.note} for one in options], headers=_HEADERS
+        )
+
+    async def export(self, request: Request) -> Response:
+        """The CSV of what the filters show, in the viewer's zone, with a byte-order mark for spreadsheets."""
+        principal = self._principal(request)
+        own = {"tz", "bom", "format"}
+        params = [(name, value) for name, value in request.query_params.multi_items() if name not in own]
+        zone = self._zone(request).key
+        headers, body = await self._service.csv(principal, [*params, ("tz", zone), ("bom", "1")])
+        return await Relayed.begin(headers, body)
+
+    async def sign_in(self, request: Request) -> Response:
+        """Turns a code into a session and leaves the code behind."""
+        code = request.query_params.get("code", "")
+        principal = await run_in_threadpool(self._access.redeem_sign_in_code, code, self._clock())
+        return self._signed_in(request, principal, "/" if self._local else PATH)
+
+    async def session(self, request: Request) -> Response:
+        """The host product posts a token of its own; one in an address is never taken."""
+        form = await request.form()
+        if not self._jwt_secret:
+            raise Unauthenticated("tokens are not taken here")
+        principal = principal_of_jwt(str(form.get("token", "")), self._jwt_secret, self._clock())
+        await run_in_threadpool(self._access.get_workspace, principal.workspace_id)
+        return self._signed_in(request, principal, PATH)
+
+    def _signed_in(self, request: Request, principal: Principal, to: str) -> Response:
+        answer = RedirectResponse(to, 303, headers=_HEADERS)
+        answer.set_cookie(
+            COOKIE,
+            self._sessions.cookie(principal, self._clock()),
+            httponly=True,
+            samesite="lax",
+            secure=request.url.scheme == "https",
+            path="/",
+        )
+        return answer
+
+    async def sign_out(self, request: Request) -> Response:
+        """Ends the session."""
+        await self._require_own_form(request)
+        answer = RedirectResponse(PATH, 303, headers=_HEADERS)
+        answer.delete_cookie(COOKIE, path="/")
+        return answer
+
+    async def home(self, request: Request) -> Response:
+        """The demo's host product."""
+        principal = self._principal(request)
+        workspace = await run_in_threadpool(self._access.get_workspace, principal.workspace_id)
+        return self._render("home.html", request, principal=principal, workspace=workspace)
+
+    async def settings(self, request: Request) -> Response:
+        """The demo's settings, where the log is found."""
+        principal = self._principal(request)
+        workspace = await run_in_threadpool(self._access.get_workspace, principal.workspace_id)
+        return self._render("settings.html", request, principal=principal, workspace=workspace)
+
+    async def upgrade(self, request: Request) -> Response:
+        """The demo's price list."""
+        principal = self._principal(request)
+        workspace = await run_in_threadpool(self._access.get_workspace, principal.workspace_id)
+        return self._render("upgrade.html", request, principal=principal, workspace=workspace, plans=PLANS[1:])
+
+    async def switch_plan(self, request: Request) -> Response:
+        """Puts the viewer's workspace on another plan."""
+        form = await self._require_own_form(request)
+        principal = self._principal(request)
+        await run_in_threadpool(self._access.set_plan, principal.workspace_id, str(form.get("plan", "")))
+        return RedirectResponse(PATH, 303, headers=_HEADERS)
+
+    async def _require_own_form(self, request: Request) -> Any:
+        """Only a form this page made, posted from this page. Raises `AccessError`."""
+        form = await request.form()
+        cookie = request.cookies.get(COOKIE, "")
+        origin = request.headers.get("origin", "")
+        site = request.headers.get("sec-fetch-site", "same-origin" if origin else "")
+        same = site == "same-origin" and (not origin or urlsplit(origin).netloc == request.url.netloc)
+        if not same or not self._sessions.form_is_ours(cookie, str(form.get("form_token", ""))):
+            raise AccessError("This form was not sent from this page; open the page again")
+        return form
+
+
+__all__ = ["COOKIE", "PATH", "Web"]
