@@ -25,7 +25,7 @@ class FileLockedError(Exception):
 
 
 @contextmanager
-def exclusive(path: Path, *, note: str = "", wait: bool) -> Iterator[None]:
+def exclusive(path: Path, *, note: str = "", wait: bool, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
     """Holds `path` until the block ends; waits for an earlier holder, or soon raises `FileLockedError`.
 
     The lock belongs to the open file, so it goes when the process goes, however it ends. The file itself stays:
@@ -37,7 +37,7 @@ def exclusive(path: Path, *, note: str = "", wait: bool) -> Iterator[None]:
         if wait:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         else:
-            _take_soon(descriptor)
+            _take_soon(descriptor, patience_seconds)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, note.encode())
         yield
@@ -61,8 +61,8 @@ def holder_note(path: Path) -> str | None:
         os.close(descriptor)
 
 
-def _take_soon(descriptor: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _take_soon(descriptor: int, patience_seconds: float) -> None:
+    deadline = time.monotonic() + patience_seconds
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

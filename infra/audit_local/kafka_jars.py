@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audit_local.cache import cache_folder
 from audit_local.errors import LocalStackError
 from audit_local.file_lock import exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 ATTEMPTS = 3
 PARALLEL_DOWNLOADS = 8
@@ -56,12 +56,6 @@ def _three(coordinate: str) -> tuple[str, str, str]:
 def pinned() -> tuple[Jar, ...]:
     """The jars of the one Kafka version that this project runs."""
     return parse(resources.files("audit_local").joinpath("kafka_jars.txt").read_text())
-
-
-def cache_folder() -> Path:
-    """The user's cache, as the XDG base directory specification places it."""
-    base = os.environ.get("XDG_CACHE_HOME")  # a convention of the system, not a setting of ours
-    return (Path(base) if base else Path.home() / ".cache") / "workspace-audit-log"
 
 
 def class_path(
@@ -126,4 +120,4 @@ def _download(jar: Jar, repository: Path, remote: Mapping[str, str]) -> Path:
     raise LocalStackError(f"Kafka's {jar.file_name} could not be downloaded: {problem}")
 
 
-__all__ = ["Jar", "cache_folder", "class_path", "parse", "pinned"]
+__all__ = ["Jar", "class_path", "parse", "pinned"]

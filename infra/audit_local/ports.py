@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import random
 import socket
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from audit_local.cache import cache_folder
+from audit_local.file_lock import FileLockedError, exclusive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 SPARE = range(15000, 32000)
@@ -28,9 +38,25 @@ def free_ports(count: int) -> list[int]:
     return [next(found) for _ in range(count)]
 
 
-def choose(usual: dict[str, int]) -> dict[str, int]:
-    """For each name its usual port, or a free one where that is busy."""
-    return {name: port if is_free(port) else free_ports(1)[0] for name, port in usual.items()}
+@contextmanager
+def claimed(usual: Mapping[str, int], cache: Path | None = None) -> Iterator[dict[str, int]]:
+    """For each name its usual port, or a free one where that is busy; kept from this user's other stacks meanwhile.
+
+    A server binds its port seconds after it was chosen. Two stacks that start together would choose the same.
+    """
+    with ExitStack() as claims:
+        yield {name: _claim(port, cache or cache_folder(), claims) for name, port in usual.items()}
 
 
-__all__ = ["LOOPBACK", "choose", "free_ports", "is_free"]
+def _claim(usual: int, cache: Path, claims: ExitStack) -> int:
+    for port in chain([usual], iter(lambda: free_ports(1)[0], None)):
+        try:
+            claims.enter_context(exclusive(cache / "ports" / f"{port}.lock", wait=False, patience_seconds=0))
+        except FileLockedError:
+            continue
+        if is_free(port):
+            break
+    return port
+
+
+__all__ = ["LOOPBACK", "claimed", "free_ports", "is_free"]

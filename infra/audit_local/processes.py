@@ -123,7 +123,7 @@ def units(folder: DataFolder, addresses: Addresses, *, partitions: int, demo: bo
                 command("audit_cli", "demo", *data_dir),
                 environment,
                 after=("worker", "query"),
-                stop_seconds=2.0,
+                stop_seconds=3.0,
             )
         )
     return stack

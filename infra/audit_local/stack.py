@@ -27,12 +27,20 @@ DOWN_SECONDS = 15.0
 class Run:
     """A stack from its start to its end, in the folder that the caller holds."""
 
-    def __init__(self, folder: DataFolder, terminal: TextIO, *, partitions: int, demo: bool, colour: bool) -> None:
+    def __init__(
+        self,
+        folder: DataFolder,
+        chosen: Mapping[str, int],
+        terminal: TextIO,
+        *,
+        partitions: int,
+        demo: bool,
+        colour: bool,
+    ) -> None:
         self._folder = folder
         self._lines = LogLines(folder.logs, terminal, colour=colour)
         self._started = time.monotonic()
         self._announced = False
-        chosen = ports.choose(USUAL_PORTS)
         self._report_busy(chosen)
         self._addresses = Addresses(chosen)
         self._workspaces = self._open_workspaces()
@@ -89,8 +97,8 @@ class Run:
 def up(folder: DataFolder, terminal: TextIO, *, partitions: int, demo: bool, colour: bool) -> None:
     """Runs the stack until it is stopped; raises `LocalStackError` when it can't, or when one runs there already."""
     os.umask(0o077)  # events and keys are nobody else's, whichever process writes them
-    with folder.held():
-        asyncio.run(Run(folder, terminal, partitions=partitions, demo=demo, colour=colour).until_stopped())
+    with folder.held(), ports.claimed(USUAL_PORTS) as chosen:
+        asyncio.run(Run(folder, chosen, terminal, partitions=partitions, demo=demo, colour=colour).until_stopped())
 
 
 def down(folder: DataFolder) -> int | None:

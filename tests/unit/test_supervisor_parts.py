@@ -54,7 +54,7 @@ def test_a_healthy_minute_forgives_earlier_failures() -> None:
     assert backoff.failures_after(0, ran_for=0) == 1
 
 
-def test_a_busy_port_is_replaced_and_a_free_one_kept() -> None:
+def test_a_busy_port_is_replaced_and_a_free_one_kept(tmp_path: Path) -> None:
     """The usual port is taken whenever it can be."""
     free, other = ports.free_ports(2)
     assert free != other
@@ -62,9 +62,18 @@ def test_a_busy_port_is_replaced_and_a_free_one_kept() -> None:
         listener.bind((ports.LOOPBACK, 0))
         listener.listen()
         busy = listener.getsockname()[1]
-        chosen = ports.choose({"kafka": busy, "query": free})
-    assert chosen["query"] == free
-    assert chosen["kafka"] not in {busy, free}
+        with ports.claimed({"kafka": busy, "query": free}, tmp_path) as chosen:
+            assert chosen["query"] == free
+            assert chosen["kafka"] not in {busy, free}
+
+
+def test_two_stacks_that_start_together_choose_different_ports(tmp_path: Path) -> None:
+    """A claim holds before anything listens, and ends with the stack."""
+    usual = {"query": ports.free_ports(1)[0]}
+    with ports.claimed(usual, tmp_path) as first, ports.claimed(usual, tmp_path) as second:
+        assert first == usual != second
+    with ports.claimed(usual, tmp_path) as third:
+        assert third == usual
 
 
 def test_spare_ports_lie_outside_the_range_of_outgoing_connections() -> None:
