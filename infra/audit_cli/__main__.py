@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 
 from audit_infra.settings import SettingsError, exit_with
 from audit_schemas.errors import AuditError
@@ -26,9 +25,7 @@ def main() -> None:
         pretty_exceptions_enable=False,
     )
     for name in GROUPS:
-        if find_spec(f"audit_cli.{name}"):
-            group = import_module(f"audit_cli.{name}")
-            group.register(app) if hasattr(group, "register") else app.add_typer(group.app)
+        import_module(f"audit_cli.{name}").register(app)
     try:
         app()
     except SettingsError as error:
