@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
-from audit_infra.access import Access, AccessError, Forbidden, Principal, Sessions, Unauthenticated, principal_of_jwt
-from audit_schemas.catalogue import load
-from audit_schemas.errors import AuditError, Transient
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from audit_infra.access import Access, AccessError, Forbidden, Principal, Sessions, Unauthenticated, principal_of_jwt
 from audit_query.clickhouse import Reader
 from audit_query.openapi import DOCS, document
 from audit_query.problems import Fault, ProblemError, invalid, unavailable
@@ -28,10 +27,11 @@ from audit_query.service import Service
 from audit_query.settings import QuerySettings
 from audit_query.stream import Relayed
 from audit_query.web import Web
+from audit_schemas.catalogue import load
+from audit_schemas.errors import AuditError
 
 log = structlog.get_logger("audit_query")
 
-Handler = Callable[[Request], Awaitable[Response]]
 Clock = Callable[[], datetime]
 
 
@@ -132,8 +132,8 @@ def _no_parameters(request: Request) -> None:
 class Telemetry:
     """Counts and times requests by route, and gives each an id that the answer and the log share."""
 
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, registry: CollectorRegistry, routes: Mapping[Any, str]) -> None:
+        self._app, self._routes = app, routes
         self._requests = Counter("audit_query_requests", "Requests answered.", ["route", "status"], registry=registry)
         self._seconds = Histogram("audit_query_seconds", "Time to the first byte.", ["route"], registry=registry)
 
@@ -146,7 +146,7 @@ class Telemetry:
 
         async def tagged(message: dict[str, object]) -> None:
             if message["type"] == "http.response.start":
-                route = scope["route"].path if "route" in scope else "unknown"
+                route = self._routes.get(scope.get("endpoint"), "other")
                 self._requests.labels(route, str(message["status"])).inc()
                 self._seconds.labels(route).observe(time.perf_counter() - started)
                 headers = message.setdefault("headers", [])
@@ -169,6 +169,7 @@ def create_app(
         catalogue=load(),
         signing_keys=keys,
         upgrade_url=settings.upgrade_url,
+        topic_prefix=settings.topic_prefix,
         late_after_s=settings.late_after_s,
         clock=clock,
     )
@@ -203,8 +204,8 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
             await service.complete_through()
-        except Transient as error:
-            log.warning("waiting for ClickHouse", error=str(error))
+        except AuditError as error:
+            log.warning("ClickHouse can't be read yet; requests get 503 until it can", error=str(error))
         yield
         await reader.close()
 
@@ -221,7 +222,8 @@ def create_app(
         exception_handlers={AuditError: _problem, HTTPException: _http_problem},
         lifespan=lifespan,
     )
-    app.add_middleware(Telemetry, registry=registry)
+    routes = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}
+    app.add_middleware(Telemetry, registry=registry, routes=routes)
     return app
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import aiohttp
 import clickhouse_connect
-from audit_infra.settings import ClickHouseSettings
-from audit_schemas.clickhouse_codes import error_of
-from audit_schemas.errors import ClickHouseUnavailable
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from audit_infra.settings import ClickHouseSettings
 from audit_query.sql import Query
+from audit_schemas.clickhouse_codes import error_of
+from audit_schemas.errors import ClickHouseUnavailable
 
 
 class Reader:

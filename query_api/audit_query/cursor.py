@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from audit_infra.access import Signer
-
 from audit_query.problems import Fault, invalid
 
 Direction = Literal["older", "newer"]

@@ -11,11 +11,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audit_schemas.catalogue import Catalogue
-
 from audit_query.filters import Filter
 from audit_query.rows import MASK
 from audit_query.sql import FIRST_COPY, Query, where
+from audit_schemas.catalogue import Catalogue
 
 BOM = "\ufeff".encode()
 # Blanks or a byte-order mark and then = + - @ or their full-width forms; a leading tab, CR or LF; an apostrophe.

@@ -12,11 +12,10 @@ from datetime import datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from audit_schemas.event import ACTOR_TYPES, micros
-from audit_schemas.topics import CATEGORIES
-
 from audit_query.problems import Fault, invalid
 from audit_query.times import instant_of, zone_of
+from audit_schemas.event import ACTOR_TYPES, micros
+from audit_schemas.topics import CATEGORIES
 
 MAX_VALUES = 200
 MAX_URL_BYTES = 16_384

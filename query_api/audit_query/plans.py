@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from audit_infra.access import FULL_PLANS
-from audit_schemas.event import instant_of, micros
-
 from audit_query.filters import Filter
 from audit_query.problems import plan_limited
+from audit_schemas.event import instant_of, micros
 
 PREVIEW = timedelta(hours=24)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,6 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from audit_infra.access import Access, AccessError, Forbidden, Principal, Scope, Signer
-from audit_schemas.catalogue import Catalogue
-from audit_schemas.topics import CATEGORIES
-
 from audit_query import cursor as cursors
 from audit_query import export, sql
 from audit_query.cursor import Cursor, Direction
@@ -20,6 +18,8 @@ from audit_query.filters import Filter, Params, parse
 from audit_query.plans import Visibility, visibility
 from audit_query.problems import not_found
 from audit_query.rows import Row, answer, first_copies, milliseconds_text
+from audit_schemas.catalogue import Catalogue
+from audit_schemas.topics import CATEGORIES, topic_of
 
 SPARE = 9
 """Rows read beyond a page: one to know whether there are more, eight for copies of events."""
@@ -74,17 +74,19 @@ class Service:
         catalogue: Catalogue,
         signing_keys: Sequence[str],
         upgrade_url: str,
+        topic_prefix: str,
         late_after_s: float,
         clock: Callable[[], datetime],
     ) -> None:
         self._reader, self._access, self.catalogue = reader, access, catalogue
         self._signer = Signer(signing_keys, "cursor")
+        self._topics = {category: topic_of(topic_prefix, category) for category in CATEGORIES}
         self._upgrade_url, self._late_after_s, self.clock = upgrade_url, late_after_s, clock
 
-    def visibility(self, principal: Principal) -> Visibility:
+    async def visibility(self, principal: Principal) -> Visibility:
         """What the workspace's plan shows now; read on every request. Raises `Forbidden` for unknown workspaces."""
         try:
-            plan = self._access.get_workspace(principal.workspace_id).plan
+            plan = (await asyncio.to_thread(self._access.get_workspace, principal.workspace_id)).plan
         except AccessError:
             raise Forbidden(f"there is no workspace {principal.workspace_id}") from None
         return visibility(plan, principal.workspace_id, self._upgrade_url, self.clock())
@@ -94,7 +96,7 @@ class Service:
         principal.require(Scope.READ)
         filter_, paging, _ = parse(params, self.clock())
         workspace, fingerprint = principal.workspace_id, filter_.fingerprint()
-        seen = self.visibility(principal)
+        seen = await self.visibility(principal)
         at = cursors.read(paging.cursor, self._signer, workspace, fingerprint) if paging.cursor else None
         if at is not None:
             filter_ = filter_.within(at.since, at.until)
@@ -144,7 +146,7 @@ class Service:
     async def event(self, principal: Principal, event_id: str) -> dict[str, Any]:
         """One event. An unknown id and one the plan does not show raise the same 404."""
         principal.require(Scope.READ)
-        seen = self.visibility(principal)
+        seen = await self.visibility(principal)
         missing = not_found(None if seen.full else seen.upgrade_url)
         try:
             identity = str(uuid.UUID(event_id))
@@ -163,8 +165,8 @@ class Service:
         """The users that match, most recently active first; `value` is what the filter `user` takes."""
         principal.require(Scope.READ)
         pii = principal.may(Scope.PII)
-        seen = self.visibility(principal)
-        rows = await self._reader.rows(sql.users(principal.workspace_id, search, seen.since))
+        seen = await self.visibility(principal)
+        rows = await self._reader.rows(sql.users(principal.workspace_id, search, seen.since, pii=pii))
         found = []
         for kind, identity, name, email in rows:
             hidden = not pii and kind == "anonymous"
@@ -182,7 +184,7 @@ class Service:
     async def event_facet(self, principal: Principal, search: str = "") -> list[dict[str, Any]]:
         """The event types that occur and match, by category and label; `value` is what the filter `event` takes."""
         principal.require(Scope.READ)
-        seen = self.visibility(principal)
+        seen = await self.visibility(principal)
         wanted = search.strip().lower()
         found = []
         for category, name, label, app_id in await self._reader.rows(
@@ -196,21 +198,21 @@ class Service:
 
     async def complete_through(self) -> dict[str, str | None]:
         """Up to which moment of acceptance every event is shown: per category and for all; null where unknown."""
-        known = {
-            topic.rpartition(".")[2]: milliseconds_text(through) if through else None
-            for topic, through in await self._reader.rows(sql.progress())
-        }
-        found: dict[str, str | None] = {category: known.get(category) for category in CATEGORIES}
+        rows = await self._reader.rows(sql.progress(list(self._topics.values())))
+        known = {topic: milliseconds_text(through) for topic, through in rows if through}
+        found: dict[str, str | None] = {category: known.get(topic) for category, topic in self._topics.items()}
         moments = [moment for moment in found.values() if moment is not None]
-        return {"all": min(moments) if len(moments) == len(found) else None, **found}
+        return {"all": min(moments) if len(moments) == len(found) else None} | found
 
-    async def csv(self, principal: Principal, params: Params) -> tuple[Sequence[tuple[str, str]], AsyncGenerator[bytes]]:
+    async def csv(
+        self, principal: Principal, params: Params
+    ) -> tuple[Sequence[tuple[str, str]], AsyncGenerator[bytes]]:
         """The headers and the bytes of a CSV of all matching events.
 
         The iterator raises when the stream breaks off; what came before is then no complete file.
         """
         principal.require(Scope.EXPORT)
-        self.visibility(principal).require_export()
+        (await self.visibility(principal)).require_export()
         filter_, _, further = parse(params, self.clock(), paging=False, further=CSV_PARAMETERS)
         form = export.Form(
             zone=filter_.zone.key if filter_.zone else "UTC",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audit_schemas.row import SELECT
-
 from audit_query.cursor import Cursor
 from audit_query.filters import Filter
+from audit_schemas.row import SELECT
 
 POSITION = ("kafka_topic_id", "kafka_partition", "kafka_offset")
 EXTRA = (
@@ -87,12 +86,15 @@ def one(workspace_id: str, filter_: Filter, event_id: str) -> Query:
 _MATCH = "(position(lowerUTF8({0}), {{search:String}}) > 0)"
 
 
-def users(workspace_id: str, search: str, since: int | None, limit: int = 50) -> Query:
+def users(workspace_id: str, search: str, since: int | None, *, pii: bool, limit: int = 50) -> Query:
     """(actor type, id, name, e-mail) of the users that match, most recently active first.
 
-    A preview reads the rows of its window, never the rollup: that one knows of older activity.
+    A preview reads the rows of its window, never the rollup: that one knows of older activity. Values that are masked
+    without `pii` are not searched either: they could be guessed letter by letter.
     """
     any_ = " OR ".join(_MATCH.format(column) for column in ("name", "email", "actor_id"))
+    if not pii:
+        any_ = f"({_MATCH.format('name')} AND actor_type != 'anonymous') OR {_MATCH.format('actor_id')}"
     if since is None:
         source = (
             "SELECT actor_type, actor_id, max(latest) AS l, l.2 AS name, l.3 AS email, l.1 AS at FROM audit_actors"
@@ -130,16 +132,16 @@ def event_types(workspace_id: str, since: int | None) -> Query:
     )
 
 
-def progress() -> Query:
+def progress(topics: Sequence[str]) -> Query:
     """(topic, complete through in ms) of each topic's newest incarnation; 0 where a partition has not spoken yet."""
     return Query(
         "SELECT kafka_topic, if(count() >= max(partitions), min(through), 0) FROM"
         " (SELECT kafka_topic, kafka_topic_id, kafka_partition, max(partition_count) AS partitions,"
         " max(toUnixTimestamp64Milli(complete_through)) AS through FROM audit_progress"
-        " WHERE (kafka_topic, kafka_topic_id) IN"
-        " (SELECT kafka_topic, argMax(kafka_topic_id, at) FROM audit_progress GROUP BY kafka_topic)"
+        " WHERE (kafka_topic, kafka_topic_id) IN (SELECT kafka_topic, argMax(kafka_topic_id, at) FROM audit_progress"
+        " WHERE kafka_topic IN {topics:Array(String)} GROUP BY kafka_topic)"
         " GROUP BY kafka_topic, kafka_topic_id, kafka_partition) GROUP BY kafka_topic",
-        {},
+        {"topics": list(topics)},
     )
 
 

@@ -8,9 +8,10 @@ from typing import Self
 
 import anyio
 import structlog
-from audit_schemas.errors import AuditError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from audit_schemas.errors import AuditError
 
 log = structlog.get_logger("audit_query.stream")
 
@@ -50,7 +51,7 @@ class Relayed(Response):
                 async for chunk in self._rest:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except AuditError as error:
-                log.error("export broke off", error=str(error))
+                log.warning("export broke off", error=str(error))
                 return
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -50,18 +50,16 @@ def midnight(day: date, zone: ZoneInfo, *, later: bool) -> datetime:
 
     Where clocks skip midnight it is the first instant after the gap; where they repeat it, the earlier or the later.
     """
-    local = datetime.combine(day, time(), zone).replace(fold=1 if later else 0)
-    instant = local.astimezone(UTC)
-    if instant.astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None):
-        before = local.replace(fold=0).utcoffset() or timedelta()
-        after = local.replace(fold=1).utcoffset() or timedelta()
-        low, high = instant - abs(after - before) * 2, instant + abs(after - before)
-        while high - low > timedelta(seconds=1):
-            middle = low + (high - low) / 2
-            offset = middle.astimezone(zone).utcoffset() or timedelta()
-            low, high = (low, middle) if offset == max(before, after) else (middle, high)
-        instant = high.replace(microsecond=0)
-    return instant
+    wall = datetime.combine(day, time(), zone)
+    first, second = sorted(wall.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first.astimezone(zone).replace(tzinfo=None) == wall.replace(tzinfo=None):
+        return second if later else first
+    # Clocks were put forward between the two: the new offset holds from the first instant after the gap on.
+    new = second.astimezone(zone).utcoffset()
+    while second - first > timedelta(seconds=1):
+        middle = first + (second - first) / 2
+        first, second = (first, middle) if middle.astimezone(zone).utcoffset() == new else (middle, second)
+    return second.replace(microsecond=0)
 
 
 __all__ = ["instant_of", "midnight", "zone_of"]

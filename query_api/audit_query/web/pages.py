@@ -10,8 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from audit_infra.access import PLANS, Access, AccessError, Principal, Sessions, Unauthenticated, principal_of_jwt
-from audit_schemas.errors import AuditError
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -19,11 +17,13 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from audit_infra.access import PLANS, Access, AccessError, Principal, Sessions, Unauthenticated, principal_of_jwt
 from audit_query.problems import ProblemError, unavailable
 from audit_query.service import Service
 from audit_query.stream import Relayed
 from audit_query.times import zone_of
 from audit_query.web import view
+from audit_schemas.errors import AuditError
 
 COOKIE = "audit_session"
 PATH = "/audit-log"
@@ -141,7 +141,7 @@ class Web:
             await self._service.event_facet(principal), chosen["event"], self._service.catalogue.category_labels
         )
         filters = [(name, value) for name, value in params if name in view.FILTERS]
-        seen = self._service.visibility(principal)
+        seen = await self._service.visibility(principal)
         return self._render(
             "audit_log.html",
             request,

@@ -122,7 +122,7 @@ def event_options(
 ) -> list[Option]:
     """The event types to tick, by category."""
     known = {one["value"] for one in facet}
-    options = [Option(value, value, "", True, "Chosen") for value in chosen if value not in known]
+    options = [Option(value, value, "", checked=True, group="Chosen") for value in chosen if value not in known]
     options += [
         Option(one["value"], one["label"], one["value"], one["value"] in chosen, category_labels[one["category"]])
         for one in facet

@@ -3,7 +3,7 @@
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 if (zone && document.documentElement.dataset.tz !== zone) {
-  document.cookie = `tz=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
+  document.cookie = `tz=${zone}; path=/; max-age=31536000; samesite=lax`;
   // Once per zone: where cookies are refused the page must not load for ever.
   if (sessionStorage.getItem("tz") !== zone) {
     sessionStorage.setItem("tz", zone);

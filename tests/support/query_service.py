@@ -1,0 +1,102 @@
+"""A query service for a test: the real application behind a real server, with a clock the test can set."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import uvicorn
+from pydantic import SecretStr
+
+from audit_infra.access import PAGE_SCOPES, Access
+from audit_query.app import create_app
+from audit_query.settings import QuerySettings
+from tests.builders import NOON
+from tests.support.rows import Tables
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+JWT_SECRET = "the host product's secret, for tests"
+SIGNING_KEY = "a signing key for tests"
+
+
+@dataclass
+class Clock:
+    """Tells the time the test says."""
+
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass
+class QueryService:
+    """`tables` is what it reads, `access` who may, `url` where it listens."""
+
+    clickhouse_url: str
+    database: str
+    folder: Path
+    overrides: dict[str, Any] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.tables = Tables(self.clickhouse_url, self.database)
+        self.access = Access.open(f"sqlite:///{self.folder}/control.db")
+        settings = QuerySettings.model_validate(
+            {
+                "clickhouse_url": self.clickhouse_url,
+                "clickhouse_database": self.database,
+                "control_database_url": "sqlite://",
+                "signing_keys": SecretStr(SIGNING_KEY),
+                "jwt_secret": SecretStr(JWT_SECRET),
+                "local": True,
+                **self.overrides,
+            }
+        )
+        app = create_app(settings, access=self.access, clock=self.clock)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+        self._thread.start()
+        eventually(lambda: self._server.started, 20, "the query service listens")
+
+    def workspace(self, name: str = "w1", plan: str = "enterprise") -> str:
+        """Makes a workspace; its id."""
+        return self.access.create_workspace(name, plan, now=datetime(2026, 1, 1, tzinfo=UTC)).id
+
+    def client(self, workspace: str = "w1", scopes: Collection[str] = PAGE_SCOPES) -> httpx.Client:
+        """An API client with a fresh key."""
+        secret = self.access.create_key(workspace, scopes).secret
+        return httpx.Client(base_url=self.url, headers={"X-API-Key": secret}, timeout=30)
+
+    def sign_in_url(self, workspace: str = "w1") -> str:
+        """A link that signs a person in, again and again."""
+        code = self.access.create_sign_in_code(workspace, "u1", "Ada Lovelace", "ada@example.com", reusable=True)
+        return f"{self.url}/audit-log/sign-in?code={code}"
+
+    def browser(self, workspace: str = "w1") -> httpx.Client:
+        """A signed-in browser without JavaScript."""
+        client = httpx.Client(base_url=self.url, follow_redirects=True, timeout=30)
+        assert client.get(self.sign_in_url(workspace)).status_code == 200
+        return client
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(20)
+        self._socket.close()
+        self.access.close()
+        self.tables.close()
+        assert not self._thread.is_alive()
+
+
+__all__ = ["JWT_SECRET", "SIGNING_KEY", "Clock", "QueryService"]
