@@ -6,9 +6,10 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hypothesis import strategies as st
+
 from audit_schemas.event import ACTOR_TYPES, OUTCOMES, SOURCES, Event, parse_event
 from audit_schemas.topics import CATEGORIES
-from hypothesis import strategies as st
 
 NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 

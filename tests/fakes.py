@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fastavro
+
 from audit_consumers.batch import Container, Record
 from audit_consumers.intent import CommitMetadata
 from audit_consumers.ports import (
@@ -78,7 +79,7 @@ class InlineExecutor(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - a future carries any ordinary error to whoever asks for its result
+        except Exception as error:
             future.set_exception(error)
         return future
 

@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from audit_schemas.codec import DATUM_START, HEADER_BYTES, unframe
-from audit_schemas.errors import UnknownSchema, WireError
-from audit_schemas.event import MAX_EVENT_BYTES
-
 from audit_consumers.container import PositionEncoder, build
 from audit_consumers.decoding import datum_fault
 from audit_consumers.intent import Excluded, longest_fitting
 from audit_consumers.positions import Log, Range
+from audit_schemas.codec import DATUM_START, HEADER_BYTES, unframe
+from audit_schemas.errors import UnknownSchema, WireError
+from audit_schemas.event import MAX_EVENT_BYTES
 
 TOMBSTONE, FRAMING, OVERSIZED, UNKNOWN_SCHEMA, UNDECODABLE = (
     "tombstone",

@@ -8,9 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import clickhouse_connect
-from audit_infra.settings import ClickHouseSettings
-from audit_schemas.clickhouse_codes import error_of
-from audit_schemas.errors import AuditError, ClickHouseUnavailable, ContractBroken
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.httpclient import HttpClient
@@ -21,6 +18,9 @@ from audit_consumers import rollups
 from audit_consumers.batch import Container
 from audit_consumers.ports import LedgerRow, ProgressRow, QuarantineRow, Stored
 from audit_consumers.positions import Log, Range
+from audit_infra.settings import ClickHouseSettings
+from audit_schemas.clickhouse_codes import error_of
+from audit_schemas.errors import AuditError, ClickHouseUnavailable, ContractBroken
 
 _INSERT_SETTINGS: Mapping[str, str] = {
     "async_insert": "0",

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audit_schemas.codec import frame
-from audit_schemas.row import SELECT, datum_of_row, schema_id_of_row
-
 from audit_consumers.clickhouse import ClickHouseStore
 from audit_consumers.ports import QuarantineRow
 from audit_consumers.positions import Log
 from audit_consumers.rollups import ROLLUPS
+from audit_schemas.codec import frame
+from audit_schemas.row import SELECT, datum_of_row, schema_id_of_row
 
 BATCH = 1000
 _POSITION = (

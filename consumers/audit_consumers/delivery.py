@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from typing import Any
 
 import structlog
-from audit_schemas.errors import AuditError, ContractBroken, Transient
 
 from audit_consumers.batch import Schemas
 from audit_consumers.feed import Past
@@ -24,6 +23,7 @@ from audit_consumers.partition import Assigned, Stage, Status, Work
 from audit_consumers.ports import Clock, Cluster, GroupConsumer, Store
 from audit_consumers.positions import TopicPartition
 from audit_consumers.tasks import Tasks
+from audit_schemas.errors import AuditError, ContractBroken, Transient
 
 log = structlog.get_logger("audit_consumers.delivery")
 

@@ -7,12 +7,12 @@ from concurrent.futures import Future
 from typing import Any
 
 import structlog
-from audit_schemas.errors import Transient
 
 from audit_consumers.partition import Assigned, Status
 from audit_consumers.ports import Clock, Cluster, ProgressRow, Store
 from audit_consumers.positions import TopicPartition
 from audit_consumers.tasks import Tasks
+from audit_schemas.errors import Transient
 
 log = structlog.get_logger("audit_consumers.freshness")
 

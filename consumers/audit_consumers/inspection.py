@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from audit_schemas.errors import ContractBroken
-from audit_schemas.topics import event_topics
-
 from audit_consumers.clickhouse import ClickHouseStore
 from audit_consumers.intent import Intent
 from audit_consumers.kafka import KafkaCluster
 from audit_consumers.ports import LOST, Bounds, Committed, LedgerRow
 from audit_consumers.positions import Log, Range, TopicPartition, contiguous_end, holes
 from audit_consumers.settings import PipelineSettings
+from audit_schemas.errors import ContractBroken
+from audit_schemas.topics import event_topics
 
 
 @dataclass(frozen=True, slots=True)

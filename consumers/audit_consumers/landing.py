@@ -10,14 +10,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from audit_schemas.errors import AuditError, ClickHouseBusy, ClickHouseUnavailable, RowRejected, Transient
-
 from audit_consumers.batch import UNDECODABLE, Batch, Container, Record, Schemas, reseal
 from audit_consumers.container import PositionEncoder, build
 from audit_consumers.decoding import datum_fault
 from audit_consumers.intent import token_base
 from audit_consumers.ports import LANDED, DeadLetters, LedgerRow, QuarantineRow, Store
 from audit_consumers.positions import Range
+from audit_schemas.errors import AuditError, ClickHouseBusy, ClickHouseUnavailable, RowRejected, Transient
 
 HEAL_ROUNDS = 5
 _CLOCK_SLACK_MS = 60_000

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from audit_consumers.clickhouse import ClickHouseStore, connect, translated
 from audit_infra.settings import ClickHouseSettings
 from audit_schemas.errors import ContractBroken
 from audit_schemas.migrations import Migration, migrations
-
-from audit_consumers.clickhouse import ClickHouseStore, connect, translated
 
 _RECORD = (
     "CREATE TABLE IF NOT EXISTS audit_migrations (number UInt32, name String, checksum String,"

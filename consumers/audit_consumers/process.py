@@ -10,9 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import structlog
-from audit_schemas.errors import ContractBroken, Transient
-from audit_schemas.registry import CURRENT_SCHEMA_ID, StaticRegistry
-from audit_schemas.topics import dead_letter_topic, event_topics
 
 from audit_consumers import contract
 from audit_consumers.clickhouse import ClickHouseStore
@@ -25,6 +22,9 @@ from audit_consumers.partition import Status
 from audit_consumers.ports import Store
 from audit_consumers.settings import WorkerSettings
 from audit_consumers.worker import Worker
+from audit_schemas.errors import ContractBroken, Transient
+from audit_schemas.registry import CURRENT_SCHEMA_ID, StaticRegistry
+from audit_schemas.topics import dead_letter_topic, event_topics
 
 log = structlog.get_logger("audit_consumers.process")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from audit_schemas.errors import Transient
 
 from audit_consumers.batch import Limits, Schemas
 from audit_consumers.feed import Feed
@@ -17,6 +16,7 @@ from audit_consumers.ports import Clock, Cluster, Committed, GroupConsumer, Stor
 from audit_consumers.positions import Log, TopicPartition
 from audit_consumers.resume import Plan, Stopped, first_needed, plan
 from audit_consumers.tasks import Tasks
+from audit_schemas.errors import Transient
 
 log = structlog.get_logger("audit_consumers.resuming")
 

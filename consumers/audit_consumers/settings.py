@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from audit_infra.settings import ClickHouseSettings, KafkaSettings
 from pydantic import Field
+
+from audit_infra.settings import ClickHouseSettings, KafkaSettings
 
 
 class PipelineSettings(KafkaSettings, ClickHouseSettings):

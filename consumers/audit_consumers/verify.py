@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from audit_consumers.clickhouse import ClickHouseStore
 from audit_consumers.inspection import PartitionState
@@ -73,7 +74,7 @@ def _ledgers(store: ClickHouseStore) -> dict[Log, list[LedgerRow]]:
 
 def _tiling(log: Log, rows: Sequence[LedgerRow], state: PartitionState | None) -> Iterator[str]:
     """The ranges follow one another, and reach as far as what is committed."""
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in pairwise(rows):
         if after.offsets.first <= before.offsets.last:
             yield f"{log}: ledger rows {before.offsets} and {after.offsets} overlap"
         elif after.offsets.first > before.offsets.last + 1:

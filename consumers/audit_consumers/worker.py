@@ -11,7 +11,6 @@ from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
 import structlog
-from audit_schemas.errors import RegistryUnavailable, Transient
 
 from audit_consumers.batch import Record, Schemas
 from audit_consumers.delivery import Delivery
@@ -27,6 +26,7 @@ from audit_consumers.positions import TopicPartition
 from audit_consumers.progress import Progress
 from audit_consumers.resuming import ASK_AGAIN_S, Resuming
 from audit_consumers.tasks import Tasks
+from audit_schemas.errors import RegistryUnavailable, Transient
 
 log = structlog.get_logger("audit_consumers.worker")
 

@@ -19,6 +19,7 @@ def demo(
     import time
 
     import structlog
+
     from audit_infra.access import Access
     from audit_infra.settings import ControlSettings
     from audit_infra.telemetry import configure_logging

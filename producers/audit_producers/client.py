@@ -12,16 +12,15 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from audit_producers.ports import Closed, Position, Transport
+from audit_producers.receipt import OnFailure, Receipt
+from audit_producers.settings import ProducerSettings
 from audit_schemas.acceptance import Acceptance
 from audit_schemas.catalogue import load
 from audit_schemas.codec import encode_record, frame, record_of
 from audit_schemas.errors import AuditError, InvalidEvent, Problem
 from audit_schemas.event import MAX_EVENT_BYTES
 from audit_schemas.topics import topic_of
-
-from audit_producers.ports import Closed, Position, Transport
-from audit_producers.receipt import OnFailure, Receipt
-from audit_producers.settings import ProducerSettings
 
 _log = logging.getLogger("audit_producers")
 

@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
-from audit_schemas.errors import AuditError
-
 from audit_producers.ports import NotDelivered, Position
+from audit_schemas.errors import AuditError
 
 State = Literal["pending", "acknowledged", "failed"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from audit_infra.settings import KafkaSettings
 from pydantic import Field
+
+from audit_infra.settings import KafkaSettings
 
 
 class ProducerSettings(KafkaSettings):

@@ -129,6 +129,10 @@ def _no_parameters(request: Request) -> None:
         raise invalid(tuple(Fault(name, "unknown_parameter", "this request has no parameters") for name in names))
 
 
+_SAFE = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+"""Answers hold what happened in a workspace: no cache keeps them. A route that says otherwise itself is left alone."""
+
+
 class Telemetry:
     """Counts and times requests by route, and gives each an id that the answer and the log share."""
 
@@ -150,7 +154,9 @@ class Telemetry:
                 self._requests.labels(route, str(message["status"])).inc()
                 self._seconds.labels(route).observe(time.perf_counter() - started)
                 headers = message.setdefault("headers", [])
-                message["headers"] = [*headers, (b"x-request-id", request_id.encode())]  # type: ignore[misc]  # ASGI
+                own = [(b"x-request-id", request_id.encode()), *_SAFE]
+                given = {name for name, _ in headers}  # type: ignore[attr-defined]  # ASGI
+                message["headers"] = [*headers, *(pair for pair in own if pair[0] not in given)]  # type: ignore[misc]  # ASGI
             await send(message)
 
         await self._app(scope, receive, tagged)  # type: ignore[arg-type]  # ASGI messages are dictionaries
@@ -219,7 +225,7 @@ def create_app(
             Route("/docs", docs),
             *web.routes(),
         ],
-        exception_handlers={AuditError: _problem, HTTPException: _http_problem},
+        exception_handlers={AuditError: _problem, HTTPException: _http_problem, Exception: _fault_of_ours},
         lifespan=lifespan,
     )
     routes = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}
@@ -240,6 +246,11 @@ async def _http_problem(request: Request, error: Exception) -> Response:
         detail = "events are sent to the Events API, not to the query service"
         return _answer(request, ProblemError(405, kind, title, detail, headers=headers))
     return _answer(request, ProblemError(error.status_code, kind, title, headers=headers))
+
+
+async def _fault_of_ours(request: Request, _: Exception) -> Response:
+    """The server logs the stack trace beside; the caller gets an id to quote."""
+    return _answer(request, ProblemError(500, "internal", "Something went wrong here"))
 
 
 async def _problem(request: Request, error: Exception) -> Response:

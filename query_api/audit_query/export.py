@@ -1,7 +1,7 @@
 """The CSV: its columns, and the query by which ClickHouse makes its bytes. Pure.
 
-The columns are a contract (RFC 4180, CRLF). Cells a spreadsheet would run as a formula get an apostrophe in front, and so
-do cells that begin with one, so that taking away one leading apostrophe gives back the exact value.
+The columns are a contract (RFC 4180, CRLF). Cells a spreadsheet would run as a formula get an apostrophe in front, and
+so do cells that begin with one, so that taking away one leading apostrophe gives back the exact value.
 """
 
 from __future__ import annotations

@@ -21,9 +21,34 @@ OLDEST: Final = timedelta(days=3652)
 NEWEST: Final = timedelta(days=1)
 REDACTED: Final[Mapping[str, bool]] = {"redacted": True}
 SECRET_FIELDS: Final[frozenset[str]] = frozenset(
-    "password passwd passphrase secret client_secret token access_token refresh_token id_token api_key apikey"
-    " private_key signing_key credential credentials authorization cookie session_token mfa_secret recovery_codes"
-    " card_number cvc cvv iban account_number ssn".split()
+    [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "client_secret",
+        "token",
+        "access_token",
+        "refresh_token",
+        "id_token",
+        "api_key",
+        "apikey",
+        "private_key",
+        "signing_key",
+        "credential",
+        "credentials",
+        "authorization",
+        "cookie",
+        "session_token",
+        "mfa_secret",
+        "recovery_codes",
+        "card_number",
+        "cvc",
+        "cvv",
+        "iban",
+        "account_number",
+        "ssn",
+    ]
 )
 """Values of changes at these fields, at any depth of the path, never leave the caller's process."""
 

@@ -17,7 +17,20 @@ AGENTS = tuple(
     " Safari/537.36"
     for version in range(110, 142)
 )
-WORDS = tuple("plan invoice offer report contract photo scan letter draft final signed copy".split())
+WORDS = (
+    "plan",
+    "invoice",
+    "offer",
+    "report",
+    "contract",
+    "photo",
+    "scan",
+    "letter",
+    "draft",
+    "final",
+    "signed",
+    "copy",
+)
 
 
 def values(count: int, *, seed: int = 7, days: int = 20) -> Iterator[tuple[str, bytes]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.query_service import QueryService
+from tests.support.rows import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 @pytest.fixture
 def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterator[QueryService]:
     """A query service over empty tables, with the workspace w1 on the enterprise plan."""
+    tables = Tables(clickhouse.url, database)
+    tables.migrate()
+    tables.close()
     service = QueryService(clickhouse.url, database, tmp_path)
-    service.tables.migrate()
     service.workspace()
     yield service
     service.close()

@@ -8,7 +8,6 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 from audit_local.ports import free_ports
-
 from tests.support.processes import ServerProcess
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from confluent_kafka import Producer
+
 from audit_consumers.clickhouse import ClickHouseStore
 from audit_consumers.inspection import states
 from audit_consumers.kafka import create_topics
@@ -20,8 +22,6 @@ from audit_consumers.verify import Report, verify
 from audit_local.ports import free_ports
 from audit_schemas.codec import encode, frame
 from audit_schemas.topics import CATEGORIES, topic_of
-from confluent_kafka import Producer
-
 from tests.builders import event
 from tests.support.processes import ServerProcess
 from tests.support.waiting import eventually

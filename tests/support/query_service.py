@@ -62,6 +62,7 @@ class QueryService:
             }
         )
         app = create_app(settings, access=self.access, clock=self.clock)
+        self._clients: list[httpx.Client] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=1)
@@ -77,7 +78,13 @@ class QueryService:
     def client(self, workspace: str = "w1", scopes: Collection[str] = PAGE_SCOPES) -> httpx.Client:
         """An API client with a fresh key."""
         secret = self.access.create_key(workspace, scopes).secret
-        return httpx.Client(base_url=self.url, headers={"X-API-Key": secret}, timeout=30)
+        return self.guest(headers={"X-API-Key": secret})
+
+    def guest(self, **options: Any) -> httpx.Client:
+        """A client without a credential; closed with the service."""
+        client = httpx.Client(base_url=self.url, timeout=30, **options)
+        self._clients.append(client)
+        return client
 
     def sign_in_url(self, workspace: str = "w1") -> str:
         """A link that signs a person in, again and again."""
@@ -86,11 +93,13 @@ class QueryService:
 
     def browser(self, workspace: str = "w1") -> httpx.Client:
         """A signed-in browser without JavaScript."""
-        client = httpx.Client(base_url=self.url, follow_redirects=True, timeout=30)
+        client = self.guest(follow_redirects=True)
         assert client.get(self.sign_in_url(workspace)).status_code == 200
         return client
 
     def close(self) -> None:
+        for client in self._clients:
+            client.close()
         self._server.should_exit = True
         self._thread.join(20)
         self._socket.close()

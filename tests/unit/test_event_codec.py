@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from audit_schemas.canonical import canonical_ip, canonical_json, canonical_uuid, words
 from audit_schemas.codec import DATUM_START, decode, decode_record, encode, frame, unframe
 from audit_schemas.errors import FramingError, InvalidEvent, UndecodableDatum, UnknownSchema
 from audit_schemas.event import Event, instant_of, micros, parse_event
 from audit_schemas.registry import StaticRegistry
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.builders import event, event_values, events
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from audit_producers import AuditLog, BufferFull, Closed, InvalidEvent, NotDelivered, Position, ProducerSettings
 from audit_producers.ports import Delivered
 from audit_schemas.codec import decode, unframe

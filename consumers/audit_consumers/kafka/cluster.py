@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewTopic
+
+from audit_consumers.intent import CommitMetadata
+from audit_consumers.kafka.common import QUIET, TIMEOUT_S, native, ours, translate, translated
+from audit_consumers.ports import Bounds, Committed
+from audit_consumers.positions import TopicPartition
 from audit_infra.settings import KafkaSettings
 from audit_schemas.errors import ContractBroken
 from audit_schemas.topics import dead_letter_topic, event_topics
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import OffsetSpec
-from confluent_kafka.cimpl import NewTopic
-from confluent_kafka.admin._config import ConfigResource
-from confluent_kafka.admin._resource import ResourceType
-
-from audit_consumers.kafka.common import QUIET, TIMEOUT_S, native, ours, translate, translated
-from audit_consumers.intent import CommitMetadata
-from audit_consumers.ports import Bounds, Committed
-from audit_consumers.positions import TopicPartition
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the client has no types here
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client has no types here

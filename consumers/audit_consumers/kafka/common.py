@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from audit_schemas.errors import AuditError, ContractBroken, KafkaUnavailable, Refused
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from audit_consumers.positions import TopicPartition
+from audit_schemas.errors import AuditError, ContractBroken, KafkaUnavailable, Refused
 
 TIMEOUT_S = 10.0
 # The client repeats on stderr what its calls and callbacks already say.

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from audit_schemas.errors import AuditError, ContractBroken
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
@@ -15,6 +14,7 @@ from audit_consumers.intent import CommitMetadata
 from audit_consumers.kafka.common import QUIET, REBALANCING, REFUSED, TIMEOUT_S, native, ours, translate, translated
 from audit_consumers.ports import Assignments, Committed
 from audit_consumers.positions import TopicPartition
+from audit_schemas.errors import AuditError, ContractBroken
 
 
 class KafkaGroupConsumer:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from audit_schemas.errors import KafkaUnavailable
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from audit_consumers.kafka.common import QUIET, translate, translated
 from audit_consumers.ports import QuarantineRow
+from audit_schemas.errors import KafkaUnavailable
 
 
 class KafkaDeadLetters:

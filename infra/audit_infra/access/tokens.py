@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -37,19 +38,24 @@ def principal_of_jwt(token: str, secret: str, now: datetime) -> Principal:
         )
     except jwt.InvalidTokenError as error:
         raise Unauthenticated(f"the token is not valid: {error}") from None
-    expires = float(claims["exp"])
+    expires, scopes = claims["exp"], claims.get("scopes")
+    if not (isinstance(expires, int | float) and math.isfinite(expires)):
+        raise Unauthenticated("the token is not valid: exp must be a number of seconds")
+    if not (scopes is None or (isinstance(scopes, list) and all(isinstance(one, str) for one in scopes))):
+        raise Unauthenticated("the token is not valid: scopes must be a list of text")
+    if not (isinstance(claims["workspace"], str) and isinstance(claims["sub"], str)):
+        raise Unauthenticated("the token is not valid: workspace and sub must be text")
     if expires <= now.timestamp():
         raise Unauthenticated("the token has expired")
     if expires > (now + LONGEST).timestamp():
         raise Unauthenticated("the token is valid for more than 15 minutes")
-    scopes = claims.get("scopes")
     return Principal(
-        workspace_id=str(claims["workspace"]),
+        workspace_id=claims["workspace"],
         kind="user",
-        subject=str(claims["sub"]),
+        subject=claims["sub"],
         name=str(claims.get("name", "")),
         email=str(claims.get("email", "")),
-        scopes=PAGE_SCOPES if scopes is None else frozenset(map(str, scopes)) & frozenset(Scope),
+        scopes=PAGE_SCOPES if scopes is None else frozenset(scopes) & frozenset(Scope),
     )
 
 

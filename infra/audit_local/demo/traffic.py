@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+
+from audit_local.demo.stories import Happening, Said, Scene, happening, history, stories
+from audit_local.demo.world import World, world
 from audit_producers import AuditLog, BufferFull, Receipt
 from audit_schemas.errors import AuditError
-
-from audit_local.demo.stories import Happening, Scene, Said, happening, history, stories
-from audit_local.demo.world import World, world
 
 log = structlog.get_logger("audit_local.demo")
 
@@ -86,7 +86,7 @@ class Traffic:
 
     def run_live(self, per_second: float = PER_SECOND) -> None:
         """Sends about so many events a second until told to stop."""
-        random_ = random.Random()  # noqa: S311 - demo traffic
+        random_ = random.Random()
         sources = [stories(Scene(one, random_)) for one in self._worlds]
         weights = [number + 1 for number in range(len(self._worlds))]
         # Several stories go on at once, as in life.

@@ -121,7 +121,7 @@ def world(workspace_id: str, seed: int) -> World:
 def _address(random_: random.Random) -> str:
     if random_.random() < 0.3:
         return f"2001:db8:{random_.randrange(1, 65535):x}::{random_.randrange(1, 65535):x}"
-    return f"{random_.choice((198, 203))}.{random_.choice(('51.100', '0.113'))}.{random_.randrange(1, 255)}"
+    return f"{random_.choice(('198.51.100', '203.0.113'))}.{random_.randrange(1, 255)}"
 
 
 __all__ = ["API_AGENTS", "DOCUMENTS", "FORMS", "TASKS", "Person", "World", "world"]
