@@ -17,8 +17,8 @@ from audit_query.sql import FIRST_COPY, Query, where
 from audit_schemas.catalogue import Catalogue
 
 BOM = "\ufeff".encode()
-# Blanks or a byte-order mark and then = + - @ or their full-width forms; a leading tab, CR or LF; an apostrophe.
-_DANGEROUS = r"^[\s\x{FEFF}\x{00A0}]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\t\r\n\']"
+# Blanks or byte-order marks and then = + - @ tab CR or their full-width forms; a line feed at once; an apostrophe.
+_DANGEROUS = r"^[\s\x0b\p{Z}\x{FEFF}]*[=+\-@\t\r\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\n\']"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,176 @@
+"""The CSV: its contract, its safety in spreadsheets, and what happens when the stream breaks."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+
+from audit_infra.access import Scope
+from tests.builders import NOON, event, text
+from tests.conftest import run_statement
+from tests.support.query_service import QueryService
+from tests.support.rows import Tables
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import StartClickHouse
+
+HEADERS = (
+    *("Timestamp", "Timestamp (UTC)", "Actor", "Actor type", "Actor ID", "Actor email", "Source", "Event"),
+    *("Event name", "Category", "IP address", "User agent", "Outcome", "Targets", "Changes", "Metadata", "Event ID"),
+)
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+
+
+def table(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+
+
+def test_the_csv_is_the_contract(query: QueryService) -> None:
+    """Fixed headers, CRLF, newest first, local time with offset, one row per event, a telling file name."""
+    old = event(occurred_at=NOON - timedelta(days=30), ip="2001:db8::1", outcome="failure")
+    new = event(event_type="custom.thing", label="Thing", category="developer", changes=[])
+    query.tables.put(old, new, new)
+    answer = query.client().get("/v1/export?format=csv&tz=Europe/Berlin")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="audit-log-w1-2026-03-14.csv"'
+    assert answer.content.startswith(",".join(HEADERS).encode() + b"\r\n")
+    assert answer.content.count(b"\r\n") == answer.content.count(b"\n") == 3
+    first, second = table(answer.content)
+    assert first == dict(
+        zip(
+            HEADERS,
+            [
+                *("2026-03-14T13:00:00.000000+01:00", "2026-03-14T12:00:00.000000Z", "Ada Lovelace", "internal_user"),
+                *("u1", "ada@example.com", "web", "Thing", "custom.thing", "developer", "203.0.113.7", "Mozilla/5.0"),
+                *("success", "file:f1 (plan.pdf)", "", '{"size":5}', new.event_id),
+            ],
+            strict=True,
+        )
+    )
+    assert (second["Event"], second["IP address"], second["Outcome"]) == ("File Downloaded", "2001:db8::1", "failure")
+
+
+def test_options_change_only_what_they_name(query: QueryService) -> None:
+    """Order, header names, byte-order mark; anything else is refused."""
+    query.tables.put(event(), event(occurred_at=NOON - timedelta(seconds=1)))
+    client = query.client()
+    usual = client.get("/v1/export?format=csv").content
+    turned = client.get("/v1/export?format=csv&order=asc").content
+    assert usual.splitlines()[1:] == turned.splitlines()[1:][::-1]
+    assert client.get("/v1/export?bom=1").content == b"\xef\xbb\xbf" + usual
+    named = client.get("/v1/export?header=names").content
+    assert named.startswith(b"timestamp,timestamp_utc,actor,")
+    assert named.splitlines()[1:] == usual.splitlines()[1:]
+    assert query.browser().get("/audit-log/export.csv").content.startswith(b"\xef\xbb\xbfTimestamp,")
+    for wrong in ("format=xlsx", "order=up", "limit=5", "cursor=x", "raw=yes"):
+        assert client.get(f"/v1/export?{wrong}").status_code == 400, wrong
+
+
+def test_an_export_of_nothing_is_the_header(query: QueryService) -> None:
+    """No matching event is no error."""
+    answer = query.client().get("/v1/export?user=nobody")
+    assert answer.content == ",".join(HEADERS).encode() + b"\r\n"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=text(40), note=text(40))
+@example(name="=1+1", note="@SUM(A1)")
+@example(name="'=1", note="'")
+@example(name="\u3000＝1", note="\ufeff=1")
+@example(name=" \t-1", note="\r\n=1")
+@example(name='a"b,c\r\nd', note="\x00\x0b=1")
+@example(name="\u2003+1", note="\xa0-1")
+def test_any_text_survives_the_csv_and_is_no_formula(query: QueryService, name: str, note: str) -> None:
+    """Python's csv reads back the exact values, less one leading apostrophe; no cell begins like a formula."""
+    sent = event(
+        actor={"type": "client", "id": note, "name": name, "email": name},
+        label=name,
+        event_type="custom.x",
+        user_agent=note,
+        targets=[{"type": "file", "id": note, "name": name}],
+    )
+    query.tables.put(sent)
+    client = query.client()
+    try:
+        guarded = table(client.get("/v1/export").content)[0]
+        raw = table(client.get("/v1/export?raw=1").content)[0]
+    finally:
+        query.tables.client.command("TRUNCATE TABLE audit_events")
+    shown = f"file:{note}" + (f" ({name})" if name else "")
+    wanted = {"Actor ID": note, "Actor email": name, "User agent": note, "Targets": shown, "Event": name or "custom.x"}
+    assert {column: raw[column] for column in wanted} == wanted
+    assert {column: guarded[column].removeprefix("'") for column in wanted} == {
+        column: value if guarded[column].startswith("'") else guarded[column] for column, value in wanted.items()
+    }
+    for column, value in wanted.items():
+        assert guarded[column] in (value, f"'{value}")
+        assert not value.startswith("'") or guarded[column] == f"'{value}"
+        assert not guarded[column].lstrip().lstrip("\ufeff").startswith(FORMULA_STARTS)
+
+
+def test_masked_cells_say_that_something_is_there(query: QueryService) -> None:
+    """Without audit:pii the cells of personal data hold a mask where there is a value, and nothing where not."""
+    query.tables.put(event(), event(ip="", user_agent="", occurred_at=NOON - timedelta(seconds=1)))
+    rows = table(query.client(scopes=[Scope.READ, Scope.EXPORT]).get("/v1/export").content)
+    assert [(row["IP address"], row["User agent"]) for row in rows] == [("•••", "•••"), ("", "")]
+    assert rows[0]["Actor email"] == "•••"
+
+
+def test_the_same_filters_select_the_same_events_in_page_and_export(query: QueryService) -> None:
+    """Table and export agree for every filter."""
+    for number in range(12):
+        query.tables.put(
+            event(
+                event_type=("file.uploaded", "file.deleted")[number % 2],
+                actor={"type": "client", "id": f"c{number % 3}"},
+                occurred_at=NOON - timedelta(minutes=number),
+            )
+        )
+    client = query.client()
+    for chosen in ("user=client:c1", "event=file.deleted&user=c2", "since=5m", "category=files", "category=crm"):
+        listed = [row["event_id"] for row in client.get(f"/v1/events?{chosen}").json()["data"]]
+        assert [row["Event ID"] for row in table(client.get(f"/v1/export?{chosen}").content)] == listed
+
+
+def test_a_broken_stream_is_no_complete_file(start_clickhouse: StartClickHouse, tmp_path: Path) -> None:
+    """When the engine dies in the middle the connection ends without a final chunk, and the service lives on."""
+    server = start_clickhouse()
+    run_statement(server.url, "CREATE DATABASE broken")
+    tables = Tables(server.url, "broken")
+    tables.migrate()
+    tables.put(event())
+    tables.client.command(
+        "INSERT INTO audit_events SELECT e.* REPLACE (generateUUIDv4(number) AS event_id,"
+        " e.occurred_at - toIntervalMillisecond(number) AS occurred_at) FROM audit_events AS e, numbers(400000) AS n"
+    )
+    tables.close()
+    query = QueryService(server.url, "broken", tmp_path)
+    try:
+        query.workspace()
+        client = query.client()
+        with pytest.raises(httpx.RemoteProtocolError), client.stream("GET", "/v1/export") as answer:
+            assert answer.status_code == 200
+            for number, chunk in enumerate(answer.iter_bytes()):
+                assert b"Exception" not in chunk
+                if number == 0:
+                    server.kill()
+        refused = client.get("/v1/events")
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "5"
+        assert "Traceback" not in refused.text
+        assert query.browser().get("/audit-log").status_code == 503
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/readyz").status_code == 503
+        server.start()
+        assert eventually(lambda: client.get("/v1/events").status_code == 200, 20, "it reads again")
+    finally:
+        query.close()
