@@ -94,7 +94,8 @@ class Lander:
             return Impossible(error)
 
     def _first(self, batch: Batch, fresh: Fresh, now_ms: int) -> Landed:
-        self._send(batch, fresh)
+        self._insert_all(batch, fresh)
+        self._quarantine_excluded(batch)
         events, quarantined = self.store.counts(batch.log, batch.offsets, now_ms - _CLOCK_SLACK_MS)
         if events + quarantined != batch.rows:
             raise ClickHouseUnavailable(
@@ -105,17 +106,23 @@ class Lander:
         return Landed(_ledger_row(batch, events, quarantined))
 
     def _settled(self, batch: Batch, fresh: Fresh, *, resend: bool) -> Landed:
-        if resend:
-            self._send(batch, fresh)
-        else:
-            self._quarantine_excluded(batch)
+        """Looks, and sends what is missing, until everything is there.
+
+        While nothing is stored, the whole batch goes again under its first token, which is safe beside an older attempt
+        that still runs. Once some rows are stored only the rest may go, and only when no older attempt runs any more.
+        """
+        self._quarantine_excluded(batch)
         comment = self._comment(batch)
         expected = frozenset(record.offset() for record in batch.records)
         for attempt in range(1, HEAL_ROUNDS + 1):
-            if self.store.running(comment):
-                raise ClickHouseUnavailable(f"{batch.log} {batch.offsets}: an older attempt still runs")
             stored = self.store.stored(batch.log, batch.offsets)
             missing = expected - stored.events - stored.quarantine
+            if missing and resend and len(missing) == sum(container.rows for container in batch.containers):
+                self._insert_all(batch, fresh)
+                resend = False
+                continue
+            if self.store.running(comment):
+                raise ClickHouseUnavailable(f"{batch.log} {batch.offsets}: an older attempt still runs")
             if not missing:
                 self._keep_bytes(batch)
                 self.store.mend_rollups(batch.log, batch.offsets)
@@ -123,12 +130,11 @@ class Lander:
             self._heal(batch, missing, fresh, attempt)
         raise ClickHouseUnavailable(f"{batch.log} {batch.offsets}: rows are still missing after {HEAL_ROUNDS} rounds")
 
-    def _send(self, batch: Batch, fresh: Fresh) -> None:
+    def _insert_all(self, batch: Batch, fresh: Fresh) -> None:
         base = token_base(self.cluster_id, batch.log.topic_id, batch.log.partition, batch.offsets)
         for container in batch.containers:
             _require(fresh)
             self.store.insert(container, f"{base}:s{container.schema_id}:{batch.hash}", self._comment(batch))
-        self._quarantine_excluded(batch)
 
     def _heal(self, batch: Batch, missing: frozenset[int], fresh: Fresh, attempt: int) -> None:
         """Inserts just the missing rows. The token holds their hash, since equal tokens must mean equal bytes."""
