@@ -88,14 +88,28 @@ _PROBLEM: dict[str, Any] = {
 
 def _page() -> str:
     parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Audit log API</title>"
-        "<h1>Audit log API</h1><p>Send an API key as <code>X-API-Key</code>. The machine-readable description is"
-        " <a href=/openapi.json>/openapi.json</a>.</p>"
+        (
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Audit log API</title>'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            '<link rel="icon" href="/audit-log/static/icon.svg" type="image/svg+xml">'
+            '<link rel="stylesheet" href="/audit-log/static/style.css"><main class="doc"><h1>Audit log API</h1>'
+            '<p class="lead">Send an API key as <code>X-API-Key</code>, or a token of the host product as'
+            " <code>Authorization: Bearer</code>. For machines: "
+            '<a href="/openapi.json">OpenAPI 3.1</a>.</p>'
+        )
     ]
     for path, (summary, parameters) in PATHS.items():
-        rows = "".join(f"<dt><code>{escape(name)}</code><dd>{escape(text)}" for name, (_, text) in parameters.items())
+        rows = "".join(
+            f"<dt><code>{escape(name)}</code></dt><dd>{_marked(text)}</dd>" for name, (_, text) in parameters.items()
+        )
         parts.append(f"<h2><code>GET {escape(path)}</code></h2><p>{escape(summary)}</p><dl>{rows}</dl>")
-    return "".join(parts)
+    return "".join([*parts, "</main></html>"])
+
+
+def _marked(text: str) -> str:
+    """Text between backticks as code."""
+    pieces = escape(text).split("`")
+    return "".join(f"<code>{piece}</code>" if number % 2 else piece for number, piece in enumerate(pieces))
 
 
 DOCS = _page()

@@ -32,11 +32,24 @@ _HEADERS = {
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    "Referrer-Policy": "no-referrer",
+    # Not no-referrer: with that browsers send the page's own forms as `Origin: null`.
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+_LOOK_UPS = 5
+"""Chosen users beyond the list whose names are looked up; more are shown by their id."""
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Assets(StaticFiles):
+    """The page's own files: kept by browsers, and asked about each time, so that an upgrade shows at once."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """As Starlette makes it, with the caching rule."""
+        answer = super().file_response(*args, **kwargs)
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
 
 
 class Web:
@@ -72,7 +85,7 @@ class Web:
             Route(f"{PATH}/export.csv", self._shown(self.export)),
             Route(f"{PATH}/users", self._shown(self.users)),
             Route(f"{PATH}/events/{{event_id}}", self._shown(self.event)),
-            Mount(f"{PATH}/static", StaticFiles(directory=Path(str(files("audit_query.web"))) / "static")),
+            Mount(f"{PATH}/static", Assets(directory=Path(str(files("audit_query.web"))) / "static")),
         ]
         if self._local:
             found += [
@@ -130,16 +143,22 @@ class Web:
     async def log(self, request: Request) -> Response:
         """The table with its filters."""
         principal = self._principal(request)
-        own = {"user_search"}
+        own = {"user_search", "event_search"}
         params = [(name, value) for name, value in request.query_params.multi_items() if value and name not in own]
         zone = self._zone(request)
         page = await self._service.page(principal, params)
         search = request.query_params.get("user_search", "")[:200]
         chosen = {name: [value for key, value in params if key == name] for name in ("user", "event")}
-        users = view.user_options(await self._service.user_facet(principal, search), chosen["user"])
+        facet = await self._service.user_facet(principal, search)
+        for value in [value for value in chosen["user"] if value not in {one["value"] for one in facet}][:_LOOK_UPS]:
+            found = await self._service.user_facet(principal, value.partition(":")[2] or value)
+            facet += [one for one in found if one["value"] == value]
+        users = view.user_options(facet, chosen["user"])
+        event_search = request.query_params.get("event_search", "")[:200]
         events = view.event_options(
             await self._service.event_facet(principal), chosen["event"], self._service.catalogue.category_labels
         )
+        matching = view.matching(events, event_search)
         filters = [(name, value) for name, value in params if name in view.FILTERS]
         seen = await self._service.visibility(principal)
         return self._render(
@@ -149,7 +168,8 @@ class Web:
             workspace=await run_in_threadpool(self._access.get_workspace, principal.workspace_id),
             rows=[view.row_view(row, zone) for row in page.rows],
             users=users,
-            events=events,
+            events=matching,
+            event_search=event_search,
             user_search=search,
             kept=[(name, value) for name, value in filters if name not in ("user", "event")],
             chips=view.chips(filters, users, events, PATH),
@@ -167,8 +187,11 @@ class Web:
         """Everything about one event."""
         principal = self._principal(request)
         row = await self._service.event(principal, request.path_params["event_id"])
-        fields = view.details(row, self._zone(request))
-        return self._render("event.html", request, principal=principal, title=row["label"], fields=fields)
+        fields = view.details(row, self._zone(request), self._service.catalogue.category_labels)
+        workspace = await run_in_threadpool(self._access.get_workspace, principal.workspace_id)
+        return self._render(
+            "event.html", request, principal=principal, workspace=workspace, title=row["label"], fields=fields
+        )
 
     async def users(self, request: Request) -> Response:
         """The users that match, for the search box."""
@@ -192,7 +215,9 @@ class Web:
         """Turns a code into a session and leaves the code behind."""
         code = request.query_params.get("code", "")
         principal = await run_in_threadpool(self._access.redeem_sign_in_code, code, self._clock())
-        return self._signed_in(request, principal, "/" if self._local else PATH)
+        answer = self._signed_in(request, principal)
+        answer.headers["Referrer-Policy"] = "no-referrer"
+        return answer
 
     async def session(self, request: Request) -> Response:
         """The host product posts a token of its own; one in an address is never taken."""
@@ -201,10 +226,10 @@ class Web:
             raise Unauthenticated("tokens are not taken here")
         principal = principal_of_jwt(str(form.get("token", "")), self._jwt_secret, self._clock())
         await run_in_threadpool(self._access.get_workspace, principal.workspace_id)
-        return self._signed_in(request, principal, PATH)
+        return self._signed_in(request, principal)
 
-    def _signed_in(self, request: Request, principal: Principal, to: str) -> Response:
-        answer = RedirectResponse(to, 303, headers=_HEADERS)
+    def _signed_in(self, request: Request, principal: Principal) -> Response:
+        answer = RedirectResponse(PATH, 303, headers=_HEADERS)
         answer.set_cookie(
             COOKIE,
             self._sessions.cookie(principal, self._clock()),

@@ -74,6 +74,7 @@ def short_agent(text: str) -> str:
     found = parse_user_agent(text)
     browser = found.user_agent.family if found.user_agent else ""
     system = found.os.family if found.os else ""
+    system = {"Mac OS X": "macOS"}.get(system, system)
     if browser and system:
         return f"{browser} on {system}"
     return browser or text.split(" ")[0][:40]
@@ -88,13 +89,16 @@ def row_view(row: Mapping[str, Any], zone: ZoneInfo) -> RowView:
     return RowView(
         event_id=row["event_id"],
         actor=name,
-        actor_kind=KINDS.get(actor["type"], actor["type"]),
-        actor_title=" · ".join(filter(None, (actor["email"], actor["id"]))),
+        # Most actions are the staff's: only what is not theirs says so.
+        actor_kind="" if actor["type"] == "internal_user" else KINDS.get(actor["type"], actor["type"]),
+        actor_title=" · ".join(
+            filter(None, (KINDS.get(actor["type"], actor["type"]), actor["name"], actor["email"], actor["id"]))
+        ),
         source=SOURCES.get(row["source"], row["source"]),
         event=row["label"],
         event_type=row["event_type"],
         target=target.get("name") or target.get("id") or "",
-        failed=row["outcome"] == "failure",
+        failed=row["outcome"] == "failure" and "failed" not in row["label"].lower(),
         ip=row["ip"] or "",
         agent=short_agent(row["user_agent"]) if row["user_agent"] else "",
         agent_full=row["user_agent"] or "",
@@ -120,7 +124,7 @@ def user_options(facet: Sequence[Mapping[str, Any]], chosen: Sequence[str]) -> l
 def event_options(
     facet: Sequence[Mapping[str, Any]], chosen: Sequence[str], category_labels: Mapping[str, str]
 ) -> list[Option]:
-    """The event types to tick, by category."""
+    """The event types to tick, by category; of those chosen also what is not in the facet."""
     known = {one["value"] for one in facet}
     options = [Option(value, value, "", checked=True, group="Chosen") for value in chosen if value not in known]
     options += [
@@ -128,6 +132,12 @@ def event_options(
         for one in facet
     ]
     return options
+
+
+def matching(options: Sequence[Option], search: str) -> list[Option]:
+    """The options whose label, value or group holds the text; chosen ones always."""
+    wanted = search.strip().lower()
+    return [one for one in options if one.checked or wanted in f"{one.label}\n{one.value}\n{one.group}".lower()]
 
 
 def chips(params: Params, users: Sequence[Option], events: Sequence[Option], path: str) -> list[Chip]:
@@ -155,13 +165,13 @@ def freshness(complete_through: Mapping[str, str | None], zone: ZoneInfo) -> str
     return f"All events received before {datetime.fromisoformat(moment).astimezone(zone):%H:%M:%S} are shown"
 
 
-def details(row: Mapping[str, Any], zone: ZoneInfo) -> list[tuple[str, str]]:
+def details(row: Mapping[str, Any], zone: ZoneInfo, category_labels: Mapping[str, str]) -> list[tuple[str, str]]:
     """Everything that is known about one event, by name; absent fields are left out."""
     local = datetime.fromisoformat(row["occurred_at"]).astimezone(zone)
     found: list[tuple[str, Any]] = [
         ("Event", f"{row['label']} ({row['event_type']})"),
-        ("Category", row["category"]),
-        (f"Time ({zone.key})", local.isoformat(sep=" ", timespec="microseconds")),
+        ("Category", category_labels.get(row["category"], row["category"])),
+        (f"Time ({zone.key})", "" if zone.key == "UTC" else local.isoformat(sep=" ", timespec="microseconds")),
         ("Time (UTC)", row["occurred_at"]),
         ("Accepted (UTC)", row["accepted_at"]),
         ("Outcome", " · ".join(filter(None, (row["outcome"], row["outcome_reason"])))),
@@ -205,6 +215,7 @@ __all__ = [
     "details",
     "event_options",
     "freshness",
+    "matching",
     "row_view",
     "short_agent",
     "user_options",

@@ -1,15 +1,5 @@
-// What the page does better with JavaScript: the viewer's time zone, and filter lists that search as you type.
-// Without it everything works too: times are in UTC, and the search boxes work with Apply.
-
-const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-if (zone && document.documentElement.dataset.tz !== zone) {
-  document.cookie = `tz=${zone}; path=/; max-age=31536000; samesite=lax`;
-  // Once per zone: where cookies are refused the page must not load for ever.
-  if (sessionStorage.getItem("tz") !== zone) {
-    sessionStorage.setItem("tz", zone);
-    location.replace(location.href);
-  }
-}
+// What the page does better with JavaScript: filter lists that search as you type, and close when you leave them.
+// Without it everything works too: the search boxes search with Apply.
 
 function option({ value, label, note }) {
   const row = document.createElement("label");
@@ -48,8 +38,8 @@ users?.addEventListener("input", () => {
     }
   }, 150);
 });
-// The box only narrows the list; it is no part of the page's address.
-users?.form.addEventListener("submit", () => { users.disabled = true; });
+// The boxes only narrow the lists; they are no part of the page's address.
+users?.form.addEventListener("submit", () => { users.disabled = events.disabled = true; });
 
 const events = document.querySelector('[data-search="events"]');
 events?.addEventListener("input", () => {

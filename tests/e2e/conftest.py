@@ -1,0 +1,82 @@
+"""A browser, and a query service over plausible events, for the tests of the page."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.builders import NOON, event
+from tests.support.query_service import QueryService
+from tests.support.rows import Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, BrowserContext
+
+    from tests.support.servers import ClickHouseServer
+
+CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
+PEOPLE = ("Ada Lovelace", "Grace Hopper", "Alan Turing")
+TYPES = ("file.downloaded", "file.uploaded", "file.deleted", "file.moved")
+EVENTS = 130
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The Chromium of the machine, or Playwright's own."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the page tests need playwright")
+    installed = next((path for path in CHROMIUM if Path(path).exists()), None)
+    with sync_api.sync_playwright() as playwright:
+        try:
+            found = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+        except sync_api.Error as error:
+            pytest.skip(f"no Chromium on this machine: {error.message.splitlines()[0]}")
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def viewer(browser: Browser) -> Iterator[BrowserContext]:
+    """A person's browser in Berlin."""
+    context = browser.new_context(timezone_id="Europe/Berlin", viewport={"width": 1280, "height": 800})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterator[QueryService]:
+    """130 events of three people, a minute apart, then one of three days ago; the workspace w1 on enterprise."""
+    tables = Tables(clickhouse.url, database)
+    tables.migrate()
+    tables.put(
+        *(
+            event(
+                event_type=TYPES[number % 4],
+                actor={
+                    "type": "internal_user",
+                    "id": f"u{number % 3}",
+                    "name": PEOPLE[number % 3],
+                    "email": f"u{number % 3}@example.com",
+                },
+                occurred_at=NOON - timedelta(minutes=number),
+            )
+            for number in range(EVENTS)
+        ),
+        event(
+            event_type="client.created",
+            category="crm",
+            actor={"type": "client", "id": "c9", "name": "<b>Mallory</b>"},
+            targets=[{"type": "client", "id": "c9", "name": "<script>alert(1)</script>"}],
+            occurred_at=NOON - timedelta(days=3),
+        ),
+    )
+    tables.progress(NOON - timedelta(seconds=3))
+    tables.close()
+    service = QueryService(clickhouse.url, database, tmp_path)
+    service.workspace()
+    yield service
+    service.close()
