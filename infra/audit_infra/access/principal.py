@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from audit_schemas.errors import AuditError
+from audit_schemas.errors import AuditError, Transient
 
 
 class Scope(StrEnum):
@@ -37,6 +37,10 @@ class Forbidden(AccessError):
     """The credential is good but does not allow this."""
 
 
+class ControlUnavailable(Transient):
+    """Workspaces and keys can't be read now: whoever asks should try again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """The workspace always comes from here, never from the request."""
@@ -59,4 +63,14 @@ class Principal:
             raise Forbidden(f"this needs the scope {scope}")
 
 
-__all__ = ["FULL_PLANS", "PAGE_SCOPES", "PLANS", "AccessError", "Forbidden", "Principal", "Scope", "Unauthenticated"]
+__all__ = [
+    "FULL_PLANS",
+    "PAGE_SCOPES",
+    "PLANS",
+    "AccessError",
+    "ControlUnavailable",
+    "Forbidden",
+    "Principal",
+    "Scope",
+    "Unauthenticated",
+]
