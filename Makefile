@@ -10,7 +10,7 @@ UNIT := tests/unit
 REST := tests/integration tests/contracts tests/faults tests/e2e
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench faults docs lock clean
+.PHONY: help run test check fmt bench faults lock clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{printf "  %-8s %s\n", $$1, $$2}'
@@ -39,9 +39,6 @@ bench: $(READY) ## Measure ingestion beside two peers; prints a table and writes
 
 faults: $(READY) ## Run only the fault tests.
 	$(BIN)/python -m pytest -q --durations=10 tests/faults
-
-docs: $(READY) ## Make the documents that are generated from the code.
-	$(BIN)/python -m audit_cli docs docs
 
 lock: $(READY) ## Resolve the dependencies anew and pin them with hashes.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

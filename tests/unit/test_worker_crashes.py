@@ -7,6 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from audit_consumers.batch import Limits
 from audit_consumers.landing import Lander
 from audit_consumers.metrics import WorkerMetrics
@@ -16,9 +19,6 @@ from audit_consumers.positions import Log, Range, TopicPartition, holes
 from audit_consumers.worker import Worker
 from audit_schemas.codec import encode, frame
 from audit_schemas.registry import StaticRegistry
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.builders import event
 from tests.fakes import (
     CrashError,
@@ -105,9 +105,7 @@ class System:
         """Every offset is once in events or quarantine, the ledger tiles, and the sums equal the table."""
         for partition, rows in self.expected.items():
             log = Log(partition.topic, self.kafka.ids[partition.topic], 0)
-            found = Counter(
-                row["kafka_offset"] for row in self.store.events if row["kafka_topic_id"] == log.topic_id
-            )
+            found = Counter(row["kafka_offset"] for row in self.store.events if row["kafka_topic_id"] == log.topic_id)
             aside = {key[2] for key in self.store.quarantined if key[0] == log.topic_id}
             assert set(found) == {offset for offset, good in enumerate(rows) if good}
             assert aside == {offset for offset, good in enumerate(rows) if not good}
