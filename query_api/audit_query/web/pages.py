@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -37,9 +38,16 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+_SEARCHES = ("user_search", "event_search")
 _LOOK_UPS = 5
 """Chosen users beyond the list whose names are looked up; more are shown by their id."""
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+def _with_zone(params: view.Params, zone: ZoneInfo) -> view.Params:
+    """Dates on the page are the viewer's days."""
+    names = {name for name, _ in params}
+    return [*params, ("tz", zone.key)] if names & {"since", "until"} and "tz" not in names else params
 
 
 class Assets(StaticFiles):
@@ -134,54 +142,62 @@ class Web:
         return self._sessions.principal(cookie, self._clock())
 
     def _zone(self, request: Request) -> ZoneInfo:
-        """The viewer's zone, which the browser tells in a cookie; UTC until it has."""
-        try:
-            return zone_of(request.cookies.get("tz", "UTC"))
-        except ValueError:
-            return ZoneInfo("UTC")
+        """The viewer's zone: as the address has it, else as the browser told in a cookie, else UTC."""
+        for name in (request.query_params.get("tz"), request.cookies.get("tz")):
+            if name:
+                try:
+                    return zone_of(name)
+                except ValueError:
+                    continue
+        return ZoneInfo("UTC")
 
     async def log(self, request: Request) -> Response:
         """The table with its filters."""
         principal = self._principal(request)
-        own = {"user_search", "event_search"}
-        params = [(name, value) for name, value in request.query_params.multi_items() if value and name not in own]
         zone = self._zone(request)
-        page = await self._service.page(principal, params)
-        search = request.query_params.get("user_search", "")[:200]
-        chosen = {name: [value for key, value in params if key == name] for name in ("user", "event")}
-        facet = await self._service.user_facet(principal, search)
-        for value in [value for value in chosen["user"] if value not in {one["value"] for one in facet}][:_LOOK_UPS]:
-            found = await self._service.user_facet(principal, value.partition(":")[2] or value)
-            facet += [one for one in found if one["value"] == value]
-        users = view.user_options(facet, chosen["user"])
-        event_search = request.query_params.get("event_search", "")[:200]
-        events = view.event_options(
-            await self._service.event_facet(principal), chosen["event"], self._service.catalogue.category_labels
+        search, event_search = (request.query_params.get(name, "")[:200] for name in _SEARCHES)
+        given = request.query_params.multi_items()
+        params = [(name, value) for name, value in given if value and name not in _SEARCHES]
+        page, users, events, seen, workspace = await asyncio.gather(
+            self._service.page(principal, _with_zone(params, zone)),
+            self._users(principal, search, [value for name, value in params if name == "user"]),
+            self._service.event_facet(principal),
+            self._service.visibility(principal),
+            run_in_threadpool(self._access.get_workspace, principal.workspace_id),
         )
-        matching = view.matching(events, event_search)
+        chosen = [value for name, value in params if name == "event"]
+        event_options = view.event_options(events, chosen, self._service.catalogue.category_labels)
         filters = [(name, value) for name, value in params if name in view.FILTERS]
-        seen = await self._service.visibility(principal)
         return self._render(
             "audit_log.html",
             request,
             principal=principal,
-            workspace=await run_in_threadpool(self._access.get_workspace, principal.workspace_id),
+            workspace=workspace,
             rows=[view.row_view(row, zone) for row in page.rows],
             users=users,
-            events=matching,
+            events=view.matching(event_options, event_search),
             event_search=event_search,
             user_search=search,
             kept=[(name, value) for name, value in filters if name not in ("user", "event")],
-            chips=view.chips(filters, users, events, PATH),
+            chips=view.chips(filters, users, event_options, PATH),
             newer=f"{PATH}?{page.prev}" if page.prev else None,
             older=f"{PATH}?{page.next}" if page.next else None,
-            first_page=not any(name == "cursor" for name, _ in params),
-            export=view.address(f"{PATH}/export.csv", [p for p in filters if p[0] != "tz"]),
+            newest=view.address(PATH, filters) if any(name == "cursor" for name, _ in params) else None,
+            export=view.address(f"{PATH}/export.csv", filters),
             freshness=view.freshness(page.complete_through, zone),
             preview=page.preview,
             full=seen.full,
             upgrade_url=seen.upgrade_url,
         )
+
+    async def _users(self, principal: Principal, search: str, chosen: Sequence[str]) -> list[view.Option]:
+        """The users to tick; the chosen ones by name even where they are not among the latest."""
+        facet = await self._service.user_facet(principal, search)
+        known = {one["value"] for one in facet}
+        for value in [value for value in chosen if value not in known][:_LOOK_UPS]:
+            found = await self._service.user_facet(principal, value.partition(":")[2] or value)
+            facet += [one for one in found if one["value"] == value]
+        return view.user_options(facet, chosen)
 
     async def event(self, request: Request) -> Response:
         """Everything about one event."""
