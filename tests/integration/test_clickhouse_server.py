@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import shutil
 import subprocess
 import threading
 import time
-import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import clickhouse_connect
 import httpx
-import lz4.frame  # type: ignore[import-untyped]  # has no type information
 import psutil
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 
+from tests.support.encodings import unpack
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -391,14 +389,3 @@ def test_asynchronous_client(clickhouse: ClickHouseServer, database: str) -> Non
             await client.close()
 
     asyncio.run(use())
-
-
-def unpack(packed: bytes, encoding: str) -> bytes:
-    """What was compressed, undone by other code than the server's where there is any."""
-    if encoding == "lz4":
-        return bytes(lz4.frame.decompress(packed))
-    if encoding == "zstd":
-        from backports import zstd
-
-        return zstd.decompress(packed)
-    return gzip.decompress(packed) if encoding == "gzip" else zlib.decompress(packed)
