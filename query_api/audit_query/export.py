@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from audit_query.filters import Filter
 from audit_query.rows import MASK
-from audit_query.sql import FIRST_COPY, Query, where
+from audit_query.sql import FIRST_COPY, Query, where_first
 from audit_schemas.catalogue import Catalogue
 
 BOM = "\ufeff".encode()
@@ -100,7 +100,7 @@ def head(form: Form) -> bytes:
 
 def query(workspace_id: str, filter_: Filter, catalogue: Catalogue, form: Form, *, pii: bool) -> Query:
     """The rows as CSV, each event once: of copies the first, as on the page."""
-    base = where(workspace_id, filter_)
+    base = where_first(workspace_id, filter_)
     order = "ASC" if form.ascending else "DESC"
     # The output names differ from the table's columns: an alias `occurred_at` would be what ORDER BY sorts.
     cells = [f"{_cell(column, raw=form.raw, pii=pii)} AS c{number}" for number, column in enumerate(COLUMNS)]
@@ -110,7 +110,7 @@ def query(workspace_id: str, filter_: Filter, catalogue: Catalogue, form: Form, 
     return Query(
         f"SELECT {', '.join(cells)} FROM audit_events WHERE {base.sql}"
         f" ORDER BY occurred_at {order}, event_id {order}, {FIRST_COPY} LIMIT 1 BY occurred_at, event_id"
-        " SETTINGS output_format_csv_crlf_end_of_line = 1, max_threads = 1 FORMAT CSV",
+        " SETTINGS output_format_csv_crlf_end_of_line = 1, max_threads = 1, optimize_aggregation_in_order = 1 FORMAT CSV",
         {**base.values, **values},
     )
 

@@ -133,15 +133,29 @@ class Service:
                 continue
             if not whole:
                 events.pop()  # some of its copies may not have been read
-            found += events
+            found += await self._without_later_copies(workspace, events) if shown.values else events
             if whole:
                 break
-            occurred_at, event_id = found[-1].identity
+            occurred_at, event_id = events[-1].identity
             at = Cursor(at.direction if at else "older", occurred_at, event_id, None, None)
         rows, more = found[:limit], len(found) > limit
         if at is not None and at.direction == "newer":
             rows.reverse()
         return rows, more
+
+    async def _without_later_copies(self, workspace: str, rows: list[Row]) -> list[Row]:
+        """Without events of which only a later copy matches the filter: the first is what counts."""
+        if not rows:
+            return rows
+        first: dict[tuple[int, str], tuple[int, str, int, int]] = {}
+        for occurred_at, event_id, *position in await self._reader.rows(
+            sql.copies(workspace, [row.identity for row in rows])
+        ):
+            at, topic_id, partition, offset = position
+            known = first.get((occurred_at, event_id))
+            found = (at, topic_id, partition, offset)
+            first[occurred_at, event_id] = found if known is None else min(known, found)
+        return [row for row in rows if first.get(row.identity, row.position) == row.position]
 
     async def event(self, principal: Principal, event_id: str) -> dict[str, Any]:
         """One event. An unknown id and one the plan does not show raise the same 404."""

@@ -32,17 +32,38 @@ class Query:
 
 def where(workspace_id: str, filter_: Filter) -> Query:
     """The condition that every query over events has: the workspace first, then the bounds and the filter."""
-    if not workspace_id:
-        raise ValueError("a query needs a workspace")
-    parts, values = ["workspace_id = {workspace:String}"], {"workspace": workspace_id}
+    bounds = _bounds(workspace_id, filter_)
+    parts, values = [bounds.sql], dict(bounds.values)
+    for condition in filter_.conditions():
+        parts.append(condition.sql)
+        values |= condition.values
+    return Query(" AND ".join(parts), values)
+
+
+def where_first(workspace_id: str, filter_: Filter) -> Query:
+    """`where`, without events of which only a later copy matches.
+
+    A later copy may say something else; the first is what counts. Copies are neighbours in the sort order, so that
+    finding those few events that have any reads the key once, without keeping it.
+    """
+    base, conditions = where(workspace_id, filter_), filter_.conditions()
+    if not conditions:
+        return base
+    bounds, matches = _bounds(workspace_id, filter_).sql, " AND ".join(condition.sql for condition in conditions)
+    events = f"SELECT occurred_at, event_id FROM audit_events WHERE {bounds}"
+    by_event = "GROUP BY occurred_at, event_id HAVING"
+    copied = f"{events} {by_event} count() > 1"
+    others = f"{events} AND (occurred_at, event_id) IN ({copied}) {by_event} argMin({matches}, ({FIRST_COPY})) = 0"
+    return Query(f"{base.sql} AND (occurred_at, event_id) NOT IN ({others})", base.values)
+
+
+def _bounds(workspace_id: str, filter_: Filter) -> Query:
+    parts, values = ["workspace_id = {workspace:String}"], {"workspace": _required(workspace_id)}
     bounds: dict[str, Any] = {}
     for name, operator, bound in (("since", ">=", filter_.since), ("until", "<", filter_.until)):
         if bound is not None:
             parts.append(f"occurred_at {operator} {instant(name)}")
             bounds[name] = bound
-    for condition in filter_.conditions():
-        parts.append(condition.sql)
-        bounds |= condition.values
     return Query(" AND ".join(parts), values | bounds)
 
 
@@ -70,6 +91,18 @@ def page(workspace_id: str, filter_: Filter, cursor: Cursor | None, rows: int) -
         f" ORDER BY occurred_at {order}, event_id {order} LIMIT {{rows:UInt32}}"
         " SETTINGS read_in_order_use_buffering = 0",
         values | {"rows": rows},
+    )
+
+
+def copies(workspace_id: str, identities: Sequence[tuple[int, str]]) -> Query:
+    """(occurred at, event id, position) of all copies of some events, whatever they say."""
+    moments, ids = zip(*identities, strict=True)
+    return Query(
+        "SELECT toUnixTimestamp64Micro(occurred_at), toString(event_id), toUnixTimestamp64Milli(kafka_timestamp),"
+        f" {', '.join(POSITION)} FROM audit_events WHERE workspace_id = {{workspace:String}}"
+        " AND occurred_at IN (SELECT fromUnixTimestamp64Micro(arrayJoin({moments:Array(Int64)}), 'UTC'))"
+        " AND event_id IN {ids:Array(UUID)}",
+        {"workspace": _required(workspace_id), "moments": list(moments), "ids": list(ids)},
     )
 
 
@@ -156,6 +189,7 @@ __all__ = [
     "EXTRA",
     "FIRST_COPY",
     "Query",
+    "copies",
     "event_types",
     "instant",
     "one",
@@ -163,4 +197,5 @@ __all__ = [
     "progress",
     "users",
     "where",
+    "where_first",
 ]

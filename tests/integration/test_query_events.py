@@ -112,12 +112,35 @@ def test_the_first_copy_of_an_event_is_the_one_that_counts(query: QueryService) 
     query.tables.put(forged, accepted_at=NOON + timedelta(minutes=2), partition=0)
     query.tables.put(first, accepted_at=NOON + timedelta(minutes=1), partition=1)
     client = query.client()
-    assert [row["actor"]["name"] for row in client.get("/v1/events").json()["data"]] == ["The truth"]
+    for filter_ in ("", "?user=u1", "?category=files&since=24h"):
+        assert [row["actor"]["name"] for row in client.get(f"/v1/events{filter_}").json()["data"]] == ["The truth"]
     assert client.get(f"/v1/events/{first.event_id}").json()["data"]["actor"]["name"] == "The truth"
     for order in ("asc", "desc"):
         text = client.get(f"/v1/export?format=csv&order={order}").text
         assert "The truth" in text
         assert "A lie" not in text
+
+
+def test_a_filter_never_finds_what_only_a_later_copy_says(query: QueryService) -> None:
+    """Pages and exports judge the first copy alone; the pages stay full and in order."""
+    kept = [event(occurred_at=NOON - timedelta(seconds=number)) for number in range(30)]
+    query.tables.put(*kept)
+    blamed = [
+        one.model_copy(update={"actor": one.actor.model_copy(update={"id": "scapegoat"})})
+        for one in kept
+        if one != kept[3]
+    ]
+    query.tables.put(*blamed, accepted_at=NOON + timedelta(hours=1))
+    own = event(actor={"type": "internal_user", "id": "scapegoat"}, occurred_at=NOON - timedelta(seconds=20))
+    query.tables.put(own)
+    client = query.client()
+    found = pages(client, "/v1/events?user=scapegoat&limit=2", "next")
+    assert [ids(page) for page in found] == [[own.event_id]]
+    assert own.event_id in client.get("/v1/export?user=scapegoat").text
+    assert client.get("/v1/export?user=scapegoat").text.count("\r\n") == 2
+    listed = [row for page in pages(client, "/v1/events?user=u1&limit=7", "next") for row in page]
+    assert ids(listed) == [one.event_id for one in kept]
+    assert client.get("/v1/export?user=u1&order=asc").text.count("\r\n") == 31
 
 
 def test_many_copies_of_one_event_are_one_row(query: QueryService) -> None:
