@@ -238,7 +238,9 @@ def test_complete_through_is_known_only_when_every_partition_has_spoken(query: Q
     assert through()["all"] is None
     tables.progress(NOON + timedelta(seconds=7), categories=("files",), partitions=2, partition=1)
     assert through()["files"] == "2026-03-14T12:00:07.000Z"
-    tables.progress(NOON + timedelta(seconds=8), categories=("files",), topic_id="recreated")
+    tables.progress(
+        NOON + timedelta(seconds=8), categories=("files",), topic_id="recreated", at=NOON + timedelta(hours=1)
+    )
     assert through()["files"] == "2026-03-14T12:00:08.000Z"
 
 

@@ -94,7 +94,7 @@ class QueryService:
     def browser(self, workspace: str = "w1") -> httpx.Client:
         """A signed-in browser without JavaScript."""
         client = self.guest(follow_redirects=True)
-        assert client.get(self.sign_in_url(workspace)).status_code == 200
+        assert client.get(self.sign_in_url(workspace), follow_redirects=False).status_code == 303
         return client
 
     def close(self) -> None:
