@@ -19,6 +19,7 @@ class BadRecords:
 
     def __init__(self, limits: BadRecordLimits) -> None:
         self._limits = limits
+        self._total = 0
         self._seen = 0.0
         self._bad = 0.0
         self._run = 0
@@ -27,6 +28,7 @@ class BadRecords:
         """One batch's records. Older batches count less, so that about `window` records decide."""
         if rows <= 0:
             return
+        self._total += rows
         keep = max(0.0, 1.0 - rows / self._limits.window)
         self._seen = self._seen * keep + rows
         self._bad = self._bad * keep + bad
@@ -38,7 +40,7 @@ class BadRecords:
         limits = self._limits
         if self._run >= limits.run:
             return f"{self._run} records in a row are bad"
-        if self._seen >= limits.window and self._bad >= limits.share * self._seen:
+        if self._total >= limits.window and self._bad >= limits.share * self._seen:
             return f"{self._bad:.0f} of the last {self._seen:.0f} records are bad"
         return ""
 

@@ -107,10 +107,11 @@ def query(workspace_id: str, filter_: Filter, catalogue: Catalogue, form: Form, 
     values = {"tz": form.zone, "names": [one.name for one in catalogue], "labels": [one.label for one in catalogue]}
     values |= {} if pii else {"mask": MASK}
     values |= {} if form.raw else {"dangerous": _DANGEROUS}
+    in_order = ", optimize_aggregation_in_order = 1" if filter_.values else ""
     return Query(
         f"SELECT {', '.join(cells)} FROM audit_events WHERE {base.sql}"
         f" ORDER BY occurred_at {order}, event_id {order}, {FIRST_COPY} LIMIT 1 BY occurred_at, event_id"
-        " SETTINGS output_format_csv_crlf_end_of_line = 1, max_threads = 1, optimize_aggregation_in_order = 1 FORMAT CSV",
+        f" SETTINGS output_format_csv_crlf_end_of_line = 1, max_threads = 1{in_order} FORMAT CSV",
         {**base.values, **values},
     )
 
