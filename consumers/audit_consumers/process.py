@@ -22,7 +22,7 @@ from audit_consumers.partition import Status
 from audit_consumers.ports import Store
 from audit_consumers.settings import WorkerSettings
 from audit_consumers.worker import Worker
-from audit_schemas.errors import ContractBroken, Transient
+from audit_schemas.errors import ContractBroken, Refused, Transient
 from audit_schemas.registry import CURRENT_SCHEMA_ID, StaticRegistry
 from audit_schemas.topics import dead_letter_topic, event_topics
 
@@ -84,7 +84,11 @@ def run(settings: WorkerSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     state, metrics = _State(), WorkerMetrics()
-    health = HealthServer(settings.worker_http_host, settings.worker_http_port, metrics.registry, state.readiness)
+    try:
+        health = HealthServer(settings.worker_http_host, settings.worker_http_port, metrics.registry, state.readiness)
+    except OSError as error:
+        where = f"{settings.worker_http_host}:{settings.worker_http_port}"
+        raise Refused(f"the worker can't listen on {where}: {error.strerror}") from None
     log.info("health endpoint", port=health.port)
     try:
         _run(settings, stopping, state, metrics)
@@ -105,6 +109,7 @@ def _run(settings: WorkerSettings, stopping: threading.Event, state: _State, met
     cluster_id = _patiently("Kafka", cluster.cluster_id, stopping, state)
     if store is None or cluster_id is None:
         return
+    _check_session(cluster, settings)
     lander = Lander(
         store,
         KafkaDeadLetters(settings.kafka_bootstrap_servers, dead_letter_topic(settings.topic_prefix)),
@@ -142,6 +147,23 @@ def _run(settings: WorkerSettings, stopping: threading.Event, state: _State, met
             worker.stop()
             store.close()
             log.info("worker stopped")
+
+
+def _check_session(cluster: KafkaCluster, settings: WorkerSettings) -> None:
+    """A killed worker's partitions wait for its session to end; how long that is, the brokers decide."""
+    try:
+        session_ms = cluster.session_timeout_ms(settings.consumer_group)
+    except Transient as error:
+        log.warning("the group's session timeout can't be read", error=str(error))
+        return
+    if session_ms > settings.session_timeout_ms:
+        log.warning(
+            "a killed worker is replaced only after a long session",
+            session_ms=session_ms,
+            wanted_ms=settings.session_timeout_ms,
+            way_out=f"set consumer.session.timeout.ms of the group {settings.consumer_group}, or"
+            " group.consumer.session.timeout.ms of the brokers",
+        )
 
 
 def _patiently(what: str, attempt: Callable[[], T], stopping: threading.Event, state: _State) -> T | None:

@@ -75,6 +75,13 @@ class KafkaCluster:
             found[ours(one)] = Committed(offset, CommitMetadata.from_text(one.metadata or ""))
         return found
 
+    def session_timeout_ms(self, group: str) -> int:
+        """How long the brokers wait for a silent member of the group."""
+        resource = ConfigResource(ResourceType.GROUP, group)
+        with translated():
+            answer = self._admin.describe_configs([resource], request_timeout=TIMEOUT_S)[resource].result()
+        return int(answer["consumer.session.timeout.ms"].value)
+
     def _list(self, partitions: Sequence[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
         found = {}
         futures = self._admin.list_offsets(
