@@ -40,8 +40,8 @@ def prepare(options: BrokerOptions, command: Sequence[str]) -> None:
         "kafka.tools.StorageTool",
         "format",
         "--ignore-formatted",
-        "--cluster-id",
-        cluster_id,
+        # In one word: an id may begin with a dash.
+        f"--cluster-id={cluster_id}",
     ]
     answer = subprocess.run(
         [*command, *tool, "--config", str(options.folder / "server.properties")],

@@ -44,6 +44,8 @@ class Stack:
 
     def up(self, *options: str) -> float:
         """Starts the stack; the seconds it took to be ready."""
+        if self._process is not None:
+            self._process.wait(30)
         started = time.monotonic()
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(

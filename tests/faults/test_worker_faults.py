@@ -79,12 +79,12 @@ def test_connections_cut_during_and_after_inserts(shared_pipeline: Pipeline) -> 
     relay = Relay((host, int(port)))
     worker = pipeline.worker(AUDIT_CLICKHOUSE_URL=f"http://127.0.0.1:{relay.port}")
     worker.start()
-    pipeline.send_events(10_000)
+    pipeline.send_events(5_000)
     pipeline.wait_for_all()
     for fault in ("cut_after", "swallow_answers"):
-        setattr(relay, fault, 100_000 if fault == "cut_after" else True)
+        setattr(relay, fault, 50_000 if fault == "cut_after" else True)
         before = relay.cuts
-        pipeline.send_events(30_000)
+        pipeline.send_events(8_000)
         eventually(partial(has_cut, relay, before + 3), 60, f"{fault} has cut connections")
         relay.cut_after, relay.swallow_answers = None, False
         pipeline.wait_for_all()
