@@ -244,9 +244,10 @@ class Delivery:
         if one.number != number or one.work is not work:
             return
         match outcome:
-            case Landed(row):
+            case Landed(row, insert_s):
                 work.row, work.stage = row, Stage.LANDED
-                self._linger.inserted(work.batch.rows, seconds, at_once)
+                if insert_s:
+                    self._linger.inserted(work.batch.rows, insert_s, at_once)
             case TooLate():
                 work.stage = Stage.NEEDS_INTENT
             case Doubtful(cause):

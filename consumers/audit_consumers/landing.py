@@ -14,7 +14,7 @@ from audit_consumers.batch import UNDECODABLE, Batch, Container, Record, Schemas
 from audit_consumers.container import PositionEncoder, build
 from audit_consumers.decoding import datum_fault
 from audit_consumers.intent import token_base
-from audit_consumers.ports import LANDED, DeadLetters, LedgerRow, QuarantineRow, Store
+from audit_consumers.ports import LANDED, Clock, DeadLetters, LedgerRow, QuarantineRow, Store
 from audit_consumers.positions import Range
 from audit_schemas.errors import AuditError, ClickHouseBusy, ClickHouseUnavailable, RowRejected, Transient
 
@@ -24,9 +24,10 @@ _CLOCK_SLACK_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """Every offset of the batch is in events or quarantine."""
+    """Every offset of the batch is in events or quarantine. `insert_s`: what the inserts alone took, in seconds."""
 
     row: LedgerRow
+    insert_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Lander:
     dead_letters: DeadLetters
     schemas: Schemas
     cluster_id: str
+    clock: Clock
 
     def land(self, batch: Batch, fresh: Fresh, now_ms: int) -> Outcome:
         """The first attempt, when no earlier one can have happened."""
@@ -94,7 +96,9 @@ class Lander:
             return Impossible(error)
 
     def _first(self, batch: Batch, fresh: Fresh, now_ms: int) -> Landed:
+        begun = self.clock.monotonic()
         self._insert_all(batch, fresh)
+        insert_s = self.clock.monotonic() - begun
         self._quarantine_excluded(batch)
         events, quarantined = self.store.counts(batch.log, batch.offsets, now_ms - _CLOCK_SLACK_MS)
         if events + quarantined != batch.rows:
@@ -103,7 +107,7 @@ class Lander:
             )
         if quarantined > len(batch.excluded):
             self._keep_bytes(batch)
-        return Landed(_ledger_row(batch, events, quarantined))
+        return Landed(_ledger_row(batch, events, quarantined), insert_s)
 
     def _settled(self, batch: Batch, fresh: Fresh, *, resend: bool) -> Landed:
         """Looks, and sends what is missing, until everything is there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -30,6 +31,8 @@ log = structlog.get_logger("audit_consumers.process")
 
 T = TypeVar("T")
 _STALLED_S = 60.0
+_LAST_SECONDS = 1.0
+_POOL = "pool"
 
 
 class SystemClock:
@@ -79,6 +82,8 @@ def run(settings: WorkerSettings) -> None:
     """Runs until SIGTERM or SIGINT; returns after a graceful stop.
 
     While Kafka or ClickHouse can't be reached it waits for them and says so. Raises `Refused` and `ContractBroken`.
+    When ClickHouse leaves a request unanswered beyond the time to stop, the process ends here with status 0: what is
+    in doubt stands in the open intent, and the next owner settles it.
     """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -90,13 +95,25 @@ def run(settings: WorkerSettings) -> None:
         where = f"{settings.worker_http_host}:{settings.worker_http_port}"
         raise Refused(f"the worker can't listen on {where}: {error.strerror}") from None
     log.info("health endpoint", port=health.port)
+    pool = ThreadPoolExecutor(settings.inserters + 3, thread_name_prefix=_POOL)
     try:
-        _run(settings, stopping, state, metrics)
+        _run(settings, stopping, state, metrics, pool)
     finally:
+        pool.shutdown(wait=False, cancel_futures=True)
         health.close()
+    if not _pool_ends(_LAST_SECONDS):
+        log.warning("ended with requests unanswered")
+        # The interpreter would wait for the threads, and those for an answer that may never come.
+        os._exit(os.EX_OK)
 
 
-def _run(settings: WorkerSettings, stopping: threading.Event, state: _State, metrics: WorkerMetrics) -> None:
+def _run(
+    settings: WorkerSettings,
+    stopping: threading.Event,
+    state: _State,
+    metrics: WorkerMetrics,
+    pool: ThreadPoolExecutor,
+) -> None:
     schemas = StaticRegistry().schema
     cluster = KafkaCluster(settings.kafka_bootstrap_servers)
 
@@ -110,43 +127,53 @@ def _run(settings: WorkerSettings, stopping: threading.Event, state: _State, met
     if store is None or cluster_id is None:
         return
     _check_session(cluster, settings)
+    clock = SystemClock()
     lander = Lander(
         store,
         KafkaDeadLetters(settings.kafka_bootstrap_servers, dead_letter_topic(settings.topic_prefix)),
         schemas,
         cluster_id,
+        clock,
     )
-    with ThreadPoolExecutor(settings.inserters + 3, thread_name_prefix="pool") as pool:
-        worker = Worker(
-            join=lambda listener: KafkaGroupConsumer(
-                settings.kafka_bootstrap_servers,
-                settings.consumer_group,
-                event_topics(settings.topic_prefix),
-                listener,
-            ),
-            cluster=cluster,
-            store=store,
-            lander=lander,
-            schemas=schemas,
-            clock=SystemClock(),
-            pool=pool,
-            options=Options.of(settings),
-            metrics=metrics,
-        )
-        state.worker = worker
-        log.info("worker runs", group=settings.consumer_group, topics=f"{settings.topic_prefix}.*")
-        try:
-            while not stopping.is_set():
-                try:
-                    worker.step()
-                except Transient as error:
-                    log.warning("turn failed", error=str(error))
-                    stopping.wait(0.5)
-                state.last_step = time.monotonic()
-        finally:
-            worker.stop()
-            store.close()
-            log.info("worker stopped")
+    worker = Worker(
+        join=lambda listener: KafkaGroupConsumer(
+            settings.kafka_bootstrap_servers,
+            settings.consumer_group,
+            event_topics(settings.topic_prefix),
+            listener,
+        ),
+        cluster=cluster,
+        store=store,
+        lander=lander,
+        schemas=schemas,
+        clock=clock,
+        pool=pool,
+        options=Options.of(settings),
+        metrics=metrics,
+    )
+    state.worker = worker
+    log.info("worker runs", group=settings.consumer_group, topics=f"{settings.topic_prefix}.*")
+    try:
+        while not stopping.is_set():
+            try:
+                worker.step()
+            except Transient as error:
+                log.warning("turn failed", error=str(error))
+                stopping.wait(0.5)
+            state.last_step = time.monotonic()
+    finally:
+        worker.stop()
+        store.close()
+        log.info("worker stopped")
+
+
+def _pool_ends(seconds: float) -> bool:
+    """Whether all pool threads end in the time given."""
+    deadline = time.monotonic() + seconds
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(_POOL)]
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _check_session(cluster: KafkaCluster, settings: WorkerSettings) -> None:

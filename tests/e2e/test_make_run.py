@@ -140,6 +140,7 @@ def test_the_local_stack_from_the_first_start_to_the_second(stack: Stack) -> Non
         urllib.request.build_opener(KeepRedirect).open(status["workspaces"][0]["sign_in_url"], timeout=10)
     assert answer.value.code == 303
     assert "code=" not in answer.value.headers["Location"]
+    answer.value.close()
 
     second = stack.run("up")
     assert second.returncode == 1

@@ -21,7 +21,7 @@ from audit_consumers.rollups import compare
 from audit_consumers.settings import PipelineSettings
 from audit_schemas.errors import Transient
 from audit_schemas.registry import StaticRegistry
-from tests.fakes import FakeDeadLetters, FakeRecord
+from tests.fakes import FakeClock, FakeDeadLetters, FakeRecord
 from tests.support.pipeline import framed_events
 from tests.support.waiting import eventually
 
@@ -87,7 +87,7 @@ def test_an_engine_killed_between_token_and_part_is_healed(start_clickhouse: Sta
     for number in range(1, 9):
         store = ClickHouseStore(settings)
         batch = batch_of(number * ROWS)
-        lander = Lander(store, FakeDeadLetters(), StaticRegistry().schema, "cluster")
+        lander = Lander(store, FakeDeadLetters(), StaticRegistry().schema, "cluster", FakeClock())
 
         def insert(lander: Lander = lander, batch: Batch = batch) -> None:
             lander.land(batch, lambda: True, 0)

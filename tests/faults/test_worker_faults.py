@@ -92,6 +92,32 @@ def test_connections_cut_during_and_after_inserts(shared_pipeline: Pipeline) -> 
     relay.close()
 
 
+@pytest.mark.timeout(120)
+def test_a_worker_stops_in_time_while_the_engine_hangs(shared_pipeline: Pipeline) -> None:
+    """Inserts that nobody answers are left to the next owner; the process ends by itself, and nothing is lost."""
+    pipeline = shared_pipeline
+    worker = pipeline.worker(AUDIT_STOP_TIMEOUT_S="2")
+    worker.start()
+    pipeline.send_events(2_000)
+    pipeline.wait_for_all()
+    pipeline.clickhouse.pause()
+    try:
+        pipeline.send_events(2_000)
+        eventually(
+            lambda: any(state.intent for state in states(pipeline.settings)),
+            20,
+            "an insert is on its way",
+            interval_seconds=0.1,
+        )
+        worker.terminate()
+        assert worker.wait(10) == 0
+    finally:
+        pipeline.clickhouse.resume()
+    pipeline.worker().start()
+    pipeline.wait_for_all()
+    pipeline.prove()
+
+
 def test_a_group_reset_to_the_beginning_changes_nothing(shared_pipeline: Pipeline) -> None:
     """The ledger knows what is stored, so an operator's reset reads nothing twice."""
     pipeline = shared_pipeline

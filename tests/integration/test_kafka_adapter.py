@@ -25,7 +25,7 @@ def test_topics_are_made_once_and_checked(kafka: KafkaServer, topic_prefix: str)
     assert create_topics(settings, partitions=2) == []
     with pytest.raises(ContractBroken, match="files has 2 partitions, not 3"):
         create_topics(settings, partitions=3)
-    found = states(settings)
+    found = eventually(lambda: states(settings), 10, "each has a leader", ignore=(KafkaUnavailable,))
     assert len(found) == 24
     assert all((state.lag, state.intent, state.committed.offset) == (0, None, None) for state in found)
 

@@ -21,6 +21,7 @@ from audit_consumers.settings import PipelineSettings
 from audit_consumers.verify import Report, verify
 from audit_local.ports import free_ports
 from audit_schemas.codec import encode, frame
+from audit_schemas.errors import Transient
 from audit_schemas.topics import CATEGORIES, topic_of
 from tests.builders import event
 from tests.support.processes import ServerProcess
@@ -162,17 +163,25 @@ class Pipeline:
         return int(rows[0][0]), int(rows[0][1])
 
     def wait_for_all(self, seconds: float = 90) -> None:
-        """Until every record sent is stored and committed."""
-        from audit_schemas.errors import Transient
-
-        eventually(lambda: sum(self.stored()) >= self.sent, seconds, "everything is stored", ignore=(Transient,))
-        eventually(
-            lambda: all(state.lag == 0 for state in states(self.settings)),
-            seconds,
-            "everything is committed",
-            interval_seconds=0.1,
-            ignore=(Transient,),
-        )
+        """Until every record sent is stored and committed; a failure shows how far it came and what the workers said."""
+        try:
+            eventually(
+                lambda: sum(self.stored()) >= self.sent,
+                seconds,
+                "everything is stored",
+                interval_seconds=0.1,
+                ignore=(Transient,),
+            )
+            eventually(
+                lambda: all(state.lag == 0 for state in states(self.settings)),
+                seconds,
+                "everything is committed",
+                interval_seconds=0.1,
+                ignore=(Transient,),
+            )
+        except AssertionError as error:
+            logs = "\n".join(f"{worker.log_path}:\n{worker.end_of_log()}" for worker in self.workers)
+            raise AssertionError(f"{error}\n{self.stored()} of {self.sent} are stored\n{logs}") from None
 
     def prove(self, *, exactly: bool = True) -> Report:
         """Runs `verify` and compares the table with what was sent, id by id."""

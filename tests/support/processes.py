@@ -63,11 +63,16 @@ class ServerProcess:
 
         def is_ready() -> bool:
             if process.poll() is not None:
-                end = self.log_path.read_text(errors="replace")[-4000:]
-                raise RuntimeError(f"{self.name} ended with status {process.returncode} before it answered:\n{end}")
+                raise RuntimeError(
+                    f"{self.name} ended with status {process.returncode} before it answered:\n{self.end_of_log()}"
+                )
             return self._ready()
 
         eventually(is_ready, self._ready_seconds, f"{self.name} answers (log: {self.log_path})")
+
+    def end_of_log(self) -> str:
+        """The last it said; empty when it never ran."""
+        return self.log_path.read_text(errors="replace")[-4000:] if self.log_path.exists() else ""
 
     def wait(self, seconds: float) -> int:
         """The exit status; raises `subprocess.TimeoutExpired` when it still runs after so long."""
@@ -86,6 +91,10 @@ class ServerProcess:
                 self._end(signal.SIGTERM, 20)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+    def terminate(self) -> None:
+        """SIGTERM, without waiting for what it does."""
+        self._signal(signal.SIGTERM)
 
     def pause(self) -> None:
         """SIGSTOP: the process neither answers nor closes its connections until `resume`."""

@@ -24,16 +24,21 @@ class Relay:
 
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     @property
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
 
     def close(self) -> None:
+        """Takes no further connections and resets those that are open."""
+        # Waiting in `accept` keeps a closed listener listening; this wakes it.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
         self._listener.close()
         for one in self._open:
-            one.close()
+            _reset(one)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -67,6 +72,16 @@ class Relay:
     def _cut(self, *ends: socket.socket) -> None:
         self.cuts += 1
         for end in ends:
-            # An abrupt reset instead of an orderly end.
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            end.close()
+            _reset(end)
+
+
+def _reset(end: socket.socket) -> None:
+    """An abrupt reset instead of an orderly end.
+
+    While another thread waits in `recv` the kernel keeps a connection open beyond `close`; ending the reading side
+    wakes that thread and tells the peer nothing.
+    """
+    with contextlib.suppress(OSError):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        end.shutdown(socket.SHUT_RD)
+    end.close()

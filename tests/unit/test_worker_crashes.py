@@ -72,7 +72,7 @@ class System:
             join=lambda listener: FakeConsumer(self.kafka, listener),
             cluster=self.kafka,
             store=self.store,
-            lander=Lander(self.store, self.letters, schemas, "c"),
+            lander=Lander(self.store, self.letters, schemas, "c", self.clock),
             schemas=schemas,
             clock=self.clock,
             pool=InlineExecutor(),

@@ -83,6 +83,11 @@ class App:
             # A full disk, no more descriptors: not the client's fault, and the process goes on.
             _log.exception("query %s", query_id)
             await self._refuse(ServerError.of(Code.UNKNOWN_EXCEPTION, str(error)), answer, query_id)
+        except asyncio.CancelledError:
+            # An INSERT may still get done: this code promises nothing, as a cut connection would not.
+            stopping = ServerError.of(Code.QUERY_WAS_CANCELLED, "Query was cancelled: the server is stopping")
+            await self._refuse(stopping, answer, query_id)
+            raise
         except DisconnectedError:
             _log.info("the client of query %s went away", query_id)
 

@@ -85,7 +85,7 @@ def quoted(text: str) -> str:
 
 def parse(method: str, query_string: bytes, raw_headers: Iterable[tuple[bytes, bytes]]) -> Request:
     """Reads a request; raises `ServerError` for what this server refuses."""
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw_headers}
+    headers = {name.decode("latin-1").lower(): value.decode(errors="surrogateescape") for name, value in raw_headers}
     url = dict(
         parse_qsl(query_string.decode(errors="surrogateescape"), keep_blank_values=True, errors="surrogateescape")
     )
