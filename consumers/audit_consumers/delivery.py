@@ -29,6 +29,8 @@ log = structlog.get_logger("audit_consumers.delivery")
 
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.2, 15.0
 _WAIT_S = 0.05
+_AHEAD = 2
+"""Batches under way per inserter: the one that it sends, and the next."""
 
 
 class TopicIds:
@@ -142,20 +144,34 @@ class Delivery:
 
     # -- commits -----------------------------------------------------------------------------------------------------
 
-    def _commit(self, assigned: Iterable[Assigned], *, next_intents: bool = True) -> None:
+    def _due(self, assigned: Iterable[Assigned], now: float) -> dict[TopicPartition, Work]:
+        """The batches to send next: those that have waited longest, as many as the inserters take up soon.
+
+        An intent that is committed long before its batch is sent would grow old, and be one more to settle in doubt.
+        """
+        found: list[tuple[float, TopicPartition, Work]] = []
+        for one in assigned:
+            if one.feed is None or one.status is not Status.RUNNING:
+                continue
+            free = one.work is None or one.work.stage is Stage.LEDGERED
+            work = one.waiting_work(now) if free else one.work
+            if work is not None and work.stage is Stage.NEEDS_INTENT and now >= work.retry_at:
+                found.append((work.formed_at, one.partition, work))
+        found.sort(key=lambda candidate: candidate[:2])
+        room = max(0, _AHEAD * self._options.inserters - self._sending)
+        return {partition: work for _, partition, work in found[:room]}
+
+    def _commit(self, assigned: Collection[Assigned], *, next_intents: bool = True) -> None:
         """One commit for everything that is due: ends of ledgered batches, and intents of the ones to send next."""
         now, now_ms = self._clock.monotonic(), self._clock.now_ms()
+        due = self._due(assigned, now) if next_intents else {}
         offsets: dict[TopicPartition, tuple[int, CommitMetadata]] = {}
         steps: list[tuple[Assigned, Work | None]] = []
         for one in assigned:
             if one.feed is None or one.status is not Status.RUNNING:
                 continue
+            work = due.get(one.partition)
             done = one.work if one.work is not None and one.work.stage is Stage.LEDGERED else None
-            work = one.work if done is None else None
-            if work is None and next_intents:
-                work = one.waiting_work(now)
-            if work is not None and (work.stage is not Stage.NEEDS_INTENT or now < work.retry_at or not next_intents):
-                work = None
             if work is not None:
                 work.intent = work.intent_at(now_ms)
                 offsets[one.partition] = (work.batch.offsets.first, one.metadata(work.intent))
@@ -214,7 +230,9 @@ class Delivery:
         work.born_ms = work.born_ms or now_ms
         number, started = one.number, self._clock.monotonic()
         self._sending += 1
-        self._tasks.run(lambda: self._attempt(work), lambda future: self._attempted(one, number, work, started, future))
+        self._tasks.insert(
+            lambda: self._attempt(work), lambda future: self._attempted(one, number, work, started, future)
+        )
 
     def _attempt(self, work: Work) -> Outcome:
         """Runs on a pool thread."""

@@ -15,6 +15,7 @@ class Options:
 
     limits: Limits = Limits()
     flush: float = 1.0
+    inserters: int = 2
     intent_max_age_ms: int = 10_000
     max_buffer: int = 256 * 2**20
     stop_timeout: float = 10.0
@@ -27,6 +28,7 @@ class Options:
         return cls(
             limits=Limits(settings.batch_rows, settings.batch_bytes),
             flush=settings.flush_ms / 1000,
+            inserters=settings.inserters,
             intent_max_age_ms=settings.intent_max_age_ms,
             max_buffer=settings.max_buffer_bytes,
             stop_timeout=settings.stop_timeout_s,

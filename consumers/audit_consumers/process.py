@@ -32,7 +32,9 @@ log = structlog.get_logger("audit_consumers.process")
 T = TypeVar("T")
 _STALLED_S = 60.0
 _LAST_SECONDS = 1.0
-_POOL = "pool"
+_POOL_THREADS = 3
+"""For ledger, progress and questions: one each."""
+_THREADS = "worker"
 
 
 class SystemClock:
@@ -95,13 +97,15 @@ def run(settings: WorkerSettings) -> None:
         where = f"{settings.worker_http_host}:{settings.worker_http_port}"
         raise Refused(f"the worker can't listen on {where}: {error.strerror}") from None
     log.info("health endpoint", port=health.port)
-    pool = ThreadPoolExecutor(settings.inserters + 3, thread_name_prefix=_POOL)
+    pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix=_THREADS)
+    inserters = ThreadPoolExecutor(settings.inserters, thread_name_prefix=f"{_THREADS}-inserter")
     try:
-        _run(settings, stopping, state, metrics, pool)
+        _run(settings, stopping, state, metrics, pool, inserters)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for executor in (pool, inserters):
+            executor.shutdown(wait=False, cancel_futures=True)
         health.close()
-    if not _pool_ends(_LAST_SECONDS):
+    if not _threads_end(_LAST_SECONDS):
         log.warning("ended with requests unanswered")
         # The interpreter would wait for the threads, and those for an answer that may never come.
         os._exit(os.EX_OK)
@@ -113,12 +117,15 @@ def _run(
     state: _State,
     metrics: WorkerMetrics,
     pool: ThreadPoolExecutor,
+    inserters: ThreadPoolExecutor,
 ) -> None:
     schemas = StaticRegistry().schema
     cluster = KafkaCluster(settings.kafka_bootstrap_servers)
 
     def open_store() -> ClickHouseStore:
-        opened = ClickHouseStore(settings, timeout_s=settings.insert_timeout_s, connections=settings.inserters + 4)
+        opened = ClickHouseStore(
+            settings, timeout_s=settings.insert_timeout_s, connections=settings.inserters + _POOL_THREADS
+        )
         check_contract(opened)
         return opened
 
@@ -148,6 +155,7 @@ def _run(
         schemas=schemas,
         clock=clock,
         pool=pool,
+        inserters=inserters,
         options=Options.of(settings),
         metrics=metrics,
     )
@@ -167,10 +175,10 @@ def _run(
         log.info("worker stopped")
 
 
-def _pool_ends(seconds: float) -> bool:
-    """Whether all pool threads end in the time given."""
+def _threads_end(seconds: float) -> bool:
+    """Whether the threads of both pools end in the time given."""
     deadline = time.monotonic() + seconds
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith(_POOL)]
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(_THREADS)]
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return not any(thread.is_alive() for thread in threads)

@@ -8,15 +8,22 @@ from typing import Any
 
 
 class Tasks:
-    """Pairs of a blocking call and its continuation. All methods belong to the polling thread."""
+    """Pairs of a blocking call and its continuation. All methods belong to the polling thread.
 
-    def __init__(self, pool: Executor) -> None:
-        self._pool = pool
+    Attempts to land a batch have threads of their own: ledger, progress and questions must not queue behind them.
+    """
+
+    def __init__(self, pool: Executor, inserters: Executor) -> None:
+        self._pool, self._inserters = pool, inserters
         self._pending: dict[Future[Any], Callable[[Future[Any]], None]] = {}
 
     def run(self, blocking: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
         """Starts `blocking` on a pool thread; `then` gets its finished future in a later `harvest`."""
         self._pending[self._pool.submit(blocking)] = then
+
+    def insert(self, attempt: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
+        """Like `run`, on an inserter."""
+        self._pending[self._inserters.submit(attempt)] = then
 
     def harvest(self) -> None:
         """Continues everything that has finished."""

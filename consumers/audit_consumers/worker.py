@@ -54,6 +54,7 @@ class Worker:
         schemas: Schemas,
         clock: Clock,
         pool: Executor,
+        inserters: Executor,
         options: Options,
         metrics: WorkerMetrics,
     ) -> None:
@@ -61,7 +62,7 @@ class Worker:
         self._assigned: dict[TopicPartition, Assigned] = {}
         self._assignments = 0
         self._next_topic_check = 0.0
-        self._tasks = Tasks(pool)
+        self._tasks = Tasks(pool, inserters)
         self._linger = Linger(options.flush)
         self._consumer = join(self)
         self._resuming = Resuming(

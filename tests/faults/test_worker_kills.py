@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from audit_consumers.inspection import states
 from tests.support.pipeline import Pipeline
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +34,7 @@ def pipeline(
         "audit",
         tmp_path,
         partitions=2,
-        overrides={"AUDIT_BATCH_ROWS": "2000"},
+        overrides={"AUDIT_BATCH_ROWS": "1000"},
     )
     yield made
     made.close()
@@ -43,13 +45,17 @@ def test_killed_workers_lose_and_double_nothing(pipeline: Pipeline) -> None:
     """25 workers in a row are killed at random moments of their work; the next one always finishes it exactly."""
     moments = random.Random(20260314)
     pipeline.send_events(EVENTS)
+    interrupted = 0
     for _ in range(KILLS):
         worker = pipeline.worker()
         worker.start()
-        lifetime = moments.uniform(0.3, 3.0)
+        eventually(worker.has_partitions, 30, "the partitions of the killed worker have moved")
         with pytest.raises(subprocess.TimeoutExpired):
-            worker.wait(lifetime)
+            worker.wait(moments.uniform(0.0, 0.8))
         worker.kill()
+        interrupted += any(state.intent for state in states(pipeline.settings))
+    assert interrupted > KILLS // 2, "too few kills fell into an insert"
+    assert sum(pipeline.stored()) < EVENTS, "the last kills had nothing to interrupt"
     pipeline.worker().start()
     pipeline.wait_for_all(120)
     report = pipeline.prove()

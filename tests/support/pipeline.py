@@ -63,6 +63,10 @@ class WorkerProcess(ServerProcess):
             lines = answer.read().decode().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
+    def has_partitions(self) -> bool:
+        """Whether it reads from any."""
+        return self._metrics().get('audit_worker_partitions{status="running"}', 0.0) > 0
+
     def ledgered(self) -> int:
         """Rows this worker has brought as far as the commit."""
         return int(sum(value for name, value in self._metrics().items() if name.startswith("audit_worker_rows_total")))

@@ -76,6 +76,7 @@ class System:
             schemas=schemas,
             clock=self.clock,
             pool=InlineExecutor(),
+            inserters=InlineExecutor(),
             options=Options(limits=Limits(rows=7), flush=0.1, stop_timeout=1.0),
             metrics=WorkerMetrics(),
         )
