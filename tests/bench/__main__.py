@@ -25,7 +25,7 @@ PARTITIONS = 8
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--peer-events", type=int, default=200_000, help="the peers are slow; their rate is steady")
+    parser.add_argument("--peer-events", type=int, default=500_000, help="the peers are slow; their rate is steady")
     parser.add_argument("--latency-seconds", type=float, default=15)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="audit-bench-"))

@@ -26,21 +26,27 @@ def rows_stored(store: ClickHouseStore) -> int:
     return int(store.rows("SELECT sum(events) FROM audit_type_day", {})[0][0])
 
 
+def watch(name: str, store: ClickHouseStore, rows: int, consumer: int | None, engine: int, *, what: str) -> Ingestion:
+    """From the first rows stored to at least `rows`; the start is left out, for us and for the peers alike.
+
+    `consumer` and `engine` are process ids; no consumer where the engine consumes itself.
+    """
+    until(lambda: rows_stored(store) > 0, 60, f"the first rows of {what}")
+    begun, first = time.monotonic(), rows_stored(store)
+    used = [cpu_seconds(consumer) if consumer else 0.0, cpu_seconds(engine)]
+    ended = until(lambda: rows_stored(store) >= rows, 300, what)
+    moved = rows_stored(store) - first
+    consumer_s = (cpu_seconds(consumer) if consumer else 0.0) - used[0]
+    engine_s = cpu_seconds(engine) - used[1]
+    return Ingestion(name, moved, ended - begun, consumer_s / moved * 1e6, engine_s / moved * 1e6)
+
+
 def ours(pipeline: Pipeline, rows: int) -> tuple[Ingestion, dict[str, float]]:
-    """From the first row stored to the last; the first batches are left out of both sides."""
+    """Our worker, and what it says of itself."""
     worker = pipeline.worker()
     worker.start()
-    until(lambda: rows_stored(pipeline.store) > 0, 60, "the first batch")
-    begun, first = time.monotonic(), rows_stored(pipeline.store)
-    consumer, engine = cpu_seconds(worker.pid), cpu_seconds(pipeline.clickhouse.pid)
-    ended = until(lambda: rows_stored(pipeline.store) >= rows, 300, "our worker")
-    moved = rows - first
-    found = Ingestion(
-        "workspace-audit-log worker",
-        moved,
-        ended - begun,
-        (cpu_seconds(worker.pid) - consumer) / moved * 1e6,
-        (cpu_seconds(pipeline.clickhouse.pid) - engine) / moved * 1e6,
+    found = watch(
+        "workspace-audit-log worker", pipeline.store, rows, worker.pid, pipeline.clickhouse.pid, what="our worker"
     )
     memory = peak_mib(worker.pid)
     until(lambda: worker.ledgered() >= rows, 60, "the last commit")
@@ -66,20 +72,17 @@ def kafka_engine(pipeline: Pipeline, rows: int) -> Ingestion:
             " kafka_format = 'AvroConfluent', kafka_max_block_size = 100000, kafka_poll_max_batch_size = 100000,"
             f" kafka_flush_interval_ms = 7500, format_avro_schema_registry_url = '{url}'",
         )
-        engine, begun = cpu_seconds(pipeline.clickhouse.pid), time.monotonic()
         store.command(
             "CREATE MATERIALIZED VIEW queue_view TO audit_ingest AS SELECT _topic AS kafka_topic, 'engine' AS"
             " kafka_topic_id, toInt32(_partition) AS kafka_partition, toInt64(_offset) AS kafka_offset,"
             f" assumeNotNull(_timestamp_ms) AS kafka_timestamp, toInt32(1) AS kafka_schema_id, {', '.join(NAMES)} FROM queue"
         )
-        ended = until(lambda: rows_stored(store) >= rows, 300, "the Kafka engine")
-        moved = rows_stored(store)
-        used = cpu_seconds(pipeline.clickhouse.pid) - engine
+        found = watch("ClickHouse Kafka engine", store, rows, None, pipeline.clickhouse.pid, what="the Kafka engine")
         store.command("DROP TABLE queue_view SYNC")
         store.command("DROP TABLE queue SYNC")
     store.command("DROP DATABASE peer_engine SYNC")
     store.close()
-    return Ingestion("ClickHouse Kafka engine", moved, ended - begun, 0.0, used / moved * 1e6)
+    return found
 
 
 def plain(pipeline: Pipeline, rows: int, log: Path) -> Ingestion:
@@ -93,17 +96,8 @@ def plain(pipeline: Pipeline, rows: int, log: Path) -> Ingestion:
     command += [pipeline.kafka.bootstrap_servers, topic, host, port, "peer_plain"]
     process = ServerProcess("plain", command, lambda: True, log, 10)
     process.start()
-    until(lambda: rows_stored(store) > 0, 60, "the first rows")
-    begun, first = time.monotonic(), rows_stored(store)
-    consumer, engine = cpu_seconds(process.pid), cpu_seconds(pipeline.clickhouse.pid)
-    ended = until(lambda: rows_stored(store) >= rows, 300, "the plain consumer")
-    moved = rows_stored(store) - first
-    found = Ingestion(
-        "poll + fastavro + insert",
-        moved,
-        ended - begun,
-        (cpu_seconds(process.pid) - consumer) / moved * 1e6,
-        (cpu_seconds(pipeline.clickhouse.pid) - engine) / moved * 1e6,
+    found = watch(
+        "poll + fastavro + insert", store, rows, process.pid, pipeline.clickhouse.pid, what="the plain consumer"
     )
     process.stop()
     store.command("DROP DATABASE peer_plain SYNC")

@@ -15,7 +15,7 @@ from audit_schemas.topics import topic_of
 from tests.bench import events
 from tests.support.pipeline import Pipeline
 
-POLL_S = 0.01
+POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def measure(pipeline: Pipeline, *, per_second: int, seconds: float, flush_ms: in
     def look() -> None:
         sql = (
             "SELECT kafka_partition, max(kafka_offset) FROM audit_events"
-            " WHERE ingested_at >= now64(3) - INTERVAL 20 SECOND GROUP BY 1"
+            " WHERE ingested_at >= now64(3) - INTERVAL 3 SECOND GROUP BY 1"
         )
         while not stop.wait(POLL_S):
             for partition, offset in pipeline.store.rows(sql, {}):
