@@ -26,28 +26,27 @@ def rows_stored(store: ClickHouseStore) -> int:
     return int(store.rows("SELECT sum(events) FROM audit_type_day", {})[0][0])
 
 
-def watch(name: str, store: ClickHouseStore, rows: int, consumer: int | None, engine: int, *, what: str) -> Ingestion:
-    """From the first rows stored to at least `rows`; the start is left out, for us and for the peers alike.
+def watch(name: str, store: ClickHouseStore, rows: int, engine: int, consumer: int | None = None) -> Ingestion:
+    """The rate from the first rows stored to at least `rows`, for us and for the peers alike.
 
-    `consumer` and `engine` are process ids; no consumer where the engine consumes itself.
+    `engine` and `consumer` are process ids; no consumer where the engine consumes itself. CPU is counted over all rows
+    and from the call on: what a consumer reads ahead of the first row stored is part of its price.
     """
-    until(lambda: rows_stored(store) > 0, 60, f"the first rows of {what}")
+    used = [cpu_seconds(engine), cpu_seconds(consumer) if consumer else 0.0]
+    until(lambda: rows_stored(store) > 0, 60, f"the first rows of {name}")
     begun, first = time.monotonic(), rows_stored(store)
-    used = [cpu_seconds(consumer) if consumer else 0.0, cpu_seconds(engine)]
-    ended = until(lambda: rows_stored(store) >= rows, 300, what)
-    moved = rows_stored(store) - first
-    consumer_s = (cpu_seconds(consumer) if consumer else 0.0) - used[0]
-    engine_s = cpu_seconds(engine) - used[1]
-    return Ingestion(name, moved, ended - begun, consumer_s / moved * 1e6, engine_s / moved * 1e6)
+    ended = until(lambda: rows_stored(store) >= rows, 300, name)
+    last = rows_stored(store)
+    engine_s = cpu_seconds(engine) - used[0]
+    consumer_s = cpu_seconds(consumer) - used[1] if consumer else 0.0
+    return Ingestion(name, last - first, ended - begun, consumer_s / last * 1e6, engine_s / last * 1e6)
 
 
 def ours(pipeline: Pipeline, rows: int) -> tuple[Ingestion, dict[str, float]]:
     """Our worker, and what it says of itself."""
     worker = pipeline.worker()
     worker.start()
-    found = watch(
-        "workspace-audit-log worker", pipeline.store, rows, worker.pid, pipeline.clickhouse.pid, what="our worker"
-    )
+    found = watch("workspace-audit-log worker", pipeline.store, rows, pipeline.clickhouse.pid, worker.pid)
     memory = peak_mib(worker.pid)
     until(lambda: worker.ledgered() >= rows, 60, "the last commit")
     seconds = worker.sums()
@@ -77,7 +76,7 @@ def kafka_engine(pipeline: Pipeline, rows: int) -> Ingestion:
             " kafka_topic_id, toInt32(_partition) AS kafka_partition, toInt64(_offset) AS kafka_offset,"
             f" assumeNotNull(_timestamp_ms) AS kafka_timestamp, toInt32(1) AS kafka_schema_id, {', '.join(NAMES)} FROM queue"
         )
-        found = watch("ClickHouse Kafka engine", store, rows, None, pipeline.clickhouse.pid, what="the Kafka engine")
+        found = watch("ClickHouse Kafka engine", store, rows, pipeline.clickhouse.pid)
         store.command("DROP TABLE queue_view SYNC")
         store.command("DROP TABLE queue SYNC")
     store.command("DROP DATABASE peer_engine SYNC")
@@ -96,9 +95,7 @@ def plain(pipeline: Pipeline, rows: int, log: Path) -> Ingestion:
     command += [pipeline.kafka.bootstrap_servers, topic, host, port, "peer_plain"]
     process = ServerProcess("plain", command, lambda: True, log, 10)
     process.start()
-    found = watch(
-        "poll + fastavro + insert", store, rows, process.pid, pipeline.clickhouse.pid, what="the plain consumer"
-    )
+    found = watch("poll + fastavro + insert", store, rows, pipeline.clickhouse.pid, process.pid)
     process.stop()
     store.command("DROP DATABASE peer_plain SYNC")
     store.close()
