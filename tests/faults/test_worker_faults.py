@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import uuid
 from datetime import UTC, datetime
@@ -12,11 +13,14 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient
+from pydantic import SecretStr
 
 from audit_consumers.dedupe import dedupe
 from audit_consumers.inspection import accept_loss, states
 from audit_consumers.kafka import create_topics
+from audit_consumers.migrate import migrate
 from audit_consumers.positions import Range, TopicPartition
+from audit_consumers.settings import PipelineSettings
 from audit_consumers.verify import verify
 from audit_schemas.codec import encode, frame
 from audit_schemas.errors import Transient
@@ -297,15 +301,23 @@ def _dead_letters(pipeline: Pipeline) -> set[str]:
 
 
 @pytest.mark.timeout(120)
-def test_a_range_kafka_lost_stops_the_partition_until_it_is_accepted(shared_pipeline: Pipeline) -> None:
-    """The partition stops and names the range; after `lost accept` it goes on, and the proof counts the loss."""
+@pytest.mark.parametrize("meanwhile", ["stopped", "frozen"])
+def test_a_range_kafka_lost_stops_the_partition_until_it_is_accepted(shared_pipeline: Pipeline, meanwhile: str) -> None:
+    """The partition stops and names the range; after `lost accept` it goes on, and the proof counts the loss.
+
+    A worker that was stopped meets the loss when it starts, one that was frozen in the middle of reading.
+    """
     pipeline = shared_pipeline
     worker = pipeline.worker()
     worker.start()
     pipeline.send_events(100, ["files"])
     pipeline.wait_for_all()
-    worker.stop()
-    pipeline.send_events(100, ["files"])
+    if meanwhile == "stopped":
+        worker.stop()
+    else:
+        worker.pause()
+    pipeline.send_events(1, ["files"])  # may answer the fetch of a frozen worker
+    pipeline.send_events(99, ["files"])
     topic = topic_of(pipeline.prefix, "files")
     admin = AdminClient({"bootstrap.servers": pipeline.kafka.bootstrap_servers})
     admin.delete_records([KafkaTopicPartition(topic, 0, 150)])
@@ -314,14 +326,21 @@ def test_a_range_kafka_lost_stops_the_partition_until_it_is_accepted(shared_pipe
         20,
         "the records are gone",
     )
-    again = pipeline.worker()
-    again.start()
-    eventually(lambda: "audit-log lost accept" in again.log_path.read_text(), 30, "the log names the way out")
-    accept_loss(pipeline.settings, TopicPartition(topic, 0), Range(100, 149))
-    eventually(lambda: sum(pipeline.stored()) == 150, 60, "the partition goes on")
+    if meanwhile == "stopped":
+        worker = pipeline.worker()
+        worker.start()
+    else:
+        worker.resume()
+    way_out = eventually(lambda: re.search(rf"lost accept {topic} 0 (\d+) (\d+)", worker.end_of_log()), 30, "a way out")
+    assert way_out is not None
+    lost = Range(int(way_out[1]), int(way_out[2]))
+    assert lost.first in (100, 101)
+    assert lost.last == 149
+    accept_loss(pipeline.settings, TopicPartition(topic, 0), lost)
+    eventually(lambda: sum(pipeline.stored()) == 200 - len(lost), 60, "the partition goes on")
     eventually(lambda: all(s.lag == 0 for s in states(pipeline.settings)), 30, "everything is committed")
     report = pipeline.prove(exactly=False)
-    assert (report.events, report.lost) == (150, 50)
+    assert (report.events, report.lost) == (200 - len(lost), len(lost))
 
 
 def test_the_proof_finds_what_is_missing_and_what_is_double(shared_pipeline: Pipeline) -> None:
@@ -354,31 +373,38 @@ def test_the_proof_finds_what_is_missing_and_what_is_double(shared_pipeline: Pip
 def test_missing_servers_are_waited_for_and_refusals_end_the_worker(
     kafka: KafkaServer, start_clickhouse: StartClickHouse, topic_prefix: str, tmp_path: Path
 ) -> None:
-    """No ClickHouse: a clear line and another try. A wrong password: a sentence, no stack trace, not zero."""
+    """No ClickHouse or no Kafka: a clear line and another try. A wrong password: a sentence, and not status 0."""
     engine = start_clickhouse(password="right")
+    migrate(PipelineSettings(clickhouse_url=engine.url, clickhouse_password=SecretStr("right")), list)
     env = {
         "AUDIT_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "AUDIT_TOPIC_PREFIX": topic_prefix,
         "AUDIT_CLICKHOUSE_URL": engine.url,
-        "AUDIT_CLICKHOUSE_PASSWORD": "wrong",
+        "AUDIT_CLICKHOUSE_PASSWORD": "right",
     }
-    refused = WorkerProcess(env, tmp_path / "refused.log")
-    with pytest.raises(RuntimeError, match="ended with status"):
+    for missing, change in (
+        ("ClickHouse", {"AUDIT_CLICKHOUSE_URL": "http://127.0.0.1:9"}),
+        ("Kafka", {"AUDIT_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}),
+    ):
+        waiting = WorkerProcess(env | change, tmp_path / f"no-{missing}.log")
+        waiting.start()
+        line = f"waiting for {missing}"
+        eventually(lambda: line in waiting.end_of_log(), 30, line)  # noqa: B023 - called at once
+        assert waiting.running
+        waiting.stop()
+        assert "Traceback" not in waiting.end_of_log()
+
+    refused = WorkerProcess(env | {"AUDIT_CLICKHOUSE_PASSWORD": "wrong"}, tmp_path / "refused.log")
+    status = 0
+    try:
         refused.start()
-        refused.wait(20)
-        raise RuntimeError("ended with status")
-    text = refused.log_path.read_text()
-    assert "Traceback" not in text
-    assert "audit-log: " in text
-    waiting = WorkerProcess(env | {"AUDIT_CLICKHOUSE_URL": "http://127.0.0.1:9"}, tmp_path / "waiting.log")
-    waiting.start()
-    eventually(lambda: "waiting for ClickHouse" in waiting.log_path.read_text(), 20, "it says what it waits for")
-    waiting.stop()
-    no_kafka = WorkerProcess(env | {"AUDIT_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}, tmp_path / "no_kafka.log")
-    with pytest.raises(RuntimeError, match="ended with status"):
-        no_kafka.start()
-        no_kafka.wait(20)
-        raise RuntimeError("ended with status")
+        status = refused.wait(20)
+    except RuntimeError as error:  # it ended before it answered
+        status = int(re.findall(r"status (\d+)", str(error))[0])
+    assert status != 0
+    assert "audit-log: " in refused.end_of_log()
+    assert "AUTHENTICATION_FAILED" in refused.end_of_log()
+    assert "Traceback" not in refused.end_of_log()
 
 
 def test_every_category_has_its_topic(shared_pipeline: Pipeline) -> None:

@@ -16,6 +16,8 @@ from audit_consumers.ports import Assignments, Committed
 from audit_consumers.positions import TopicPartition
 from audit_schemas.errors import AuditError, ContractBroken
 
+_SEEK_S = 0.2
+
 
 class KafkaGroupConsumer:
     """`GroupConsumer` on KIP-848 groups (brokers ≥ 4.0)."""
@@ -122,20 +124,33 @@ class KafkaGroupConsumer:
 
     def resume_at(self, partition: TopicPartition, offset: int) -> None:
         """See `GroupConsumer`."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            try:
-                self._consumer.seek(KafkaTopicPartition(partition.topic, partition.partition, offset))
-                break
-            except KafkaException as error:
-                # Right after an assignment the client has not begun to fetch and can't move yet.
-                if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
-                    raise translate(error.args[0]) from None
-                time.sleep(0.005)
+        target = KafkaTopicPartition(partition.topic, partition.partition, offset)
+        if not self._seek(target):
+            with translated():
+                self._consumer.incremental_unassign([native(partition)])
+                self._consumer.incremental_assign([target])
         self._start[partition] = offset
         self._out_of_range.discard(partition)
         self._paused.add(partition)
         self.resume(partition)
+
+    def _seek(self, target: KafkaTopicPartition) -> bool:
+        """False when the client does not fetch the partition.
+
+        Right after an assignment it has not begun to, which passes. After an error that it takes for final, such as a
+        position outside the log, it has given the partition up, and only an assignment begins it anew.
+        """
+        deadline = time.monotonic() + _SEEK_S
+        while True:
+            try:
+                self._consumer.seek(target)
+                return True
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE:
+                    raise translate(error.args[0]) from None
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.005)
 
     def pause(self, partition: TopicPartition) -> None:
         """See `GroupConsumer`."""
