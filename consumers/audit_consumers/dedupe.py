@@ -1,8 +1,9 @@
 """Moves later copies of events that a producer sent twice from the table to quarantine.
 
 Readers show only the first copy anyway; this keeps the table small and names copies whose content differs. It may be
-stopped and repeated at any point: the copy is in quarantine before it leaves the table, and the sums are corrected
-under a token.
+stopped and repeated at any point: the copies are in quarantine before they leave the table, the sums are corrected
+under a token of exactly these copies, and a run begins with what an interrupted one left in both tables. Two runs must
+not go at the same time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from audit_consumers.ports import QuarantineRow
 from audit_consumers.positions import Log
 from audit_consumers.rollups import ROLLUPS
 from audit_schemas.codec import frame
+from audit_schemas.errors import ClickHouseBusy
 from audit_schemas.row import SELECT, datum_of_row, schema_id_of_row
 
 BATCH = 1000
@@ -32,6 +34,17 @@ _COPIED = (
     " GROUP BY workspace_id, occurred_at, event_id HAVING uniqExact(kafka_topic_id, kafka_partition, kafka_offset) > 1"
     f" ORDER BY workspace_id, occurred_at, event_id LIMIT {BATCH}"
 )
+_UNFINISHED = (
+    "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table = 'audit_events' AND NOT is_done"
+)
+_IN_BOTH = (
+    "SELECT DISTINCT kafka_topic_id, kafka_partition, kafka_offset FROM audit_events"
+    " WHERE (kafka_topic_id, kafka_partition, kafka_offset) IN (SELECT kafka_topic_id, kafka_partition, kafka_offset"
+    " FROM audit_quarantine WHERE reason IN ('duplicate', 'conflict')) ORDER BY ALL"
+)
+_AT_POSITIONS = "(kafka_topic_id, kafka_partition, kafka_offset) IN {positions:Array(Tuple(String, Int32, Int64))}"
+Position = tuple[str, int, int]
+"""Topic id, partition and offset, as the tables' columns have them."""
 # What the producer's stamp says is no difference: a resend by another process is the same event.
 _CONTENT = tuple(name for name in SELECT if not name.startswith("producer_") and name != "kafka_schema_id")
 
@@ -45,12 +58,16 @@ class Moved:
 
 
 def dedupe(store: ClickHouseStore) -> Moved:
-    """Moves all later copies there are; returns how many."""
+    """Moves all later copies there are; returns how many.
+
+    Raises `ClickHouseBusy` while the deletion of an interrupted run is still going on.
+    """
     moved = Moved()
+    if left := _left_behind(store):
+        _remove(store, left)
     while copies := _copies(store):
         store.quarantine(copies)
-        _correct_rollups(store, copies)
-        _delete(store, copies)
+        _remove(store, _positions(copies))
         conflicts = sum(copy.reason == "conflict" for copy in copies)
         moved = Moved(moved.duplicates + len(copies) - conflicts, moved.conflicts + conflicts)
     return moved
@@ -90,32 +107,33 @@ def _copies(store: ClickHouseStore) -> list[QuarantineRow]:
     return found
 
 
-def _correct_rollups(store: ClickHouseStore, copies: Sequence[QuarantineRow]) -> None:
+def _left_behind(store: ClickHouseStore) -> list[Position]:
+    """The copies of an interrupted run that still are in the table: all of its last batch, or none of it.
+
+    A deletion goes on by itself once the engine has accepted it, so none of a batch is seen half deleted here.
+    """
+    if store.rows(_UNFINISHED, {})[0][0]:
+        raise ClickHouseBusy("an earlier deletion from audit_events still goes on")
+    return [(row[0], row[1], row[2]) for row in store.rows(_IN_BOTH, {})]
+
+
+def _remove(store: ClickHouseStore, positions: Sequence[Position]) -> None:
     """Takes the copies out of the sums, before they leave the table: their cells are read from it."""
-    positions = _positions(copies)
     token = hashlib.sha256(repr(positions).encode()).hexdigest()
     for rollup in ROLLUPS:
         names = [*rollup.cell, "events"]
         store.command(
             f"INSERT INTO {rollup.table} ({', '.join(names)})"
             f" SELECT {', '.join(f'{expression} AS c_{name}' for name, expression in rollup.cell.items())},"
-            " -toInt64(uniqExact(kafka_offset)) FROM audit_events"
-            " WHERE (kafka_topic_id, kafka_partition, kafka_offset) IN {positions:Array(Tuple(String, Int32, Int64))}"
-            f" GROUP BY {', '.join(f'c_{name}' for name in rollup.cell)}",
+            f" -toInt64(uniqExact(kafka_offset)) FROM audit_events WHERE {_AT_POSITIONS}"
+            f" GROUP BY {', '.join(f'c_{name}' for name in rollup.cell)} ORDER BY ALL",
             parameters={"positions": positions},
             settings={"insert_deduplication_token": f"dedupe:{token}", "async_insert": "0"},
         )
+    store.command(f"DELETE FROM audit_events WHERE {_AT_POSITIONS}", parameters={"positions": positions})
 
 
-def _delete(store: ClickHouseStore, copies: Sequence[QuarantineRow]) -> None:
-    store.command(
-        "DELETE FROM audit_events"
-        " WHERE (kafka_topic_id, kafka_partition, kafka_offset) IN {positions:Array(Tuple(String, Int32, Int64))}",
-        parameters={"positions": _positions(copies)},
-    )
-
-
-def _positions(copies: Sequence[QuarantineRow]) -> list[tuple[str, int, int]]:
+def _positions(copies: Sequence[QuarantineRow]) -> list[Position]:
     return sorted((copy.log.topic_id, copy.log.partition, copy.offset) for copy in copies)
 
 
