@@ -29,7 +29,7 @@ def opened(viewer: BrowserContext, query: QueryService, address: str = "/audit-l
 
 
 def actors(page: Page) -> list[str]:
-    return page.locator("td.actor").all_inner_texts()
+    return page.locator("td.actor span").all_inner_texts()
 
 
 def test_from_the_workspace_to_the_log(viewer: BrowserContext, query: QueryService) -> None:
@@ -42,6 +42,7 @@ def test_from_the_workspace_to_the_log(viewer: BrowserContext, query: QueryServi
     expect(page.get_by_role("columnheader")).to_have_text(COLUMNS)
     first = page.get_by_role("row").nth(1)
     expect(first).to_contain_text("Ada Lovelace")
+    expect(first).to_contain_text("Internal user")
     expect(first).to_contain_text("File Downloaded")
     expect(first).to_contain_text("203.0.113.7")
     expect(first.locator("time")).to_have_text("Mar 14, 2026 13:00:00")

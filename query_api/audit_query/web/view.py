@@ -85,15 +85,13 @@ def row_view(row: Mapping[str, Any], zone: ZoneInfo) -> RowView:
     actor = row["actor"]
     local = datetime.fromisoformat(row["occurred_at"]).astimezone(zone)
     target = row["targets"][0] if row["targets"] else {}
-    name = actor["name"] or actor["email"] or actor["id"] or KINDS.get(actor["type"], actor["type"])
+    kind = KINDS.get(actor["type"], actor["type"])
+    name = actor["name"] or actor["email"] or actor["id"] or kind
     return RowView(
         event_id=row["event_id"],
         actor=name,
-        # Most actions are the staff's: only what is not theirs says so.
-        actor_kind="" if actor["type"] == "internal_user" else KINDS.get(actor["type"], actor["type"]),
-        actor_title=" · ".join(
-            filter(None, (KINDS.get(actor["type"], actor["type"]), actor["name"], actor["email"], actor["id"]))
-        ),
+        actor_kind="" if name == kind else kind,
+        actor_title=" · ".join(filter(None, (kind, actor["name"], actor["email"], actor["id"]))),
         source=SOURCES.get(row["source"], row["source"]),
         event=row["label"],
         event_type=row["event_type"],
