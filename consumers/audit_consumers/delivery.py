@@ -120,6 +120,11 @@ class Delivery:
                 one.work.cancelled = True
                 one.work = None
 
+    def room(self, assigned: Iterable[Assigned]) -> int:
+        """How many more batches the inserters take up soon, beyond those that are sealed already."""
+        waiting = sum(one.backlog for one in assigned if one.status is Status.RUNNING)
+        return _AHEAD * self._options.inserters - self._sending - waiting
+
     # -- ledger ------------------------------------------------------------------------------------------------------
 
     def _write_ledger(self, assigned: Iterable[Assigned]) -> None:
@@ -254,7 +259,7 @@ class Delivery:
         return self._lander.settle(batch, fresh, resend=work.resend(self._clock.now_ms()))
 
     def _attempted(self, one: Assigned, number: int, work: Work, started: float, future: Future[Outcome]) -> None:
-        at_once, self._sending = self._sending, self._sending - 1
+        self._sending -= 1
         outcome = future.result()
         seconds = self._clock.monotonic() - started
         self._metrics.attempts.labels(type(outcome).__name__.lower()).inc()
@@ -265,7 +270,7 @@ class Delivery:
             case Landed(row, insert_s):
                 work.row, work.stage = row, Stage.LANDED
                 if insert_s:
-                    self._linger.inserted(work.batch.rows, insert_s, at_once)
+                    self._linger.inserted(work.batch.rows, insert_s)
             case TooLate():
                 work.stage = Stage.NEEDS_INTENT
             case Doubtful(cause):

@@ -91,10 +91,14 @@ class Feed:
                 self._seal(None)
         return jump
 
-    def seal_due(self, now: float, linger: float) -> None:
-        """Seals the batch that forms once it has waited long enough. A batch of an open intent waits for its end."""
+    def waited(self, now: float) -> float:
+        """How long the batch that forms has waited for company, in seconds; a batch of an open intent never does."""
         opened = self._forming.opened_at
-        if opened is not None and now - opened >= linger and self._intent is None:
+        return 0.0 if opened is None or self._intent is not None else now - opened
+
+    def seal(self) -> None:
+        """Ends the batch that forms, as it is; one of an open intent waits for its end."""
+        if self._forming.opened_at is not None and self._intent is None:
             self._seal(None)
 
     def _take(self, records: list[Record], pending: list[Record], now: float) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from audit_consumers.batch import Record, Schemas
 from audit_consumers.delivery import Delivery
+from audit_consumers.feed import Feed
 from audit_consumers.freshness import Freshness
 from audit_consumers.landing import Lander
 from audit_consumers.limits import BadRecords
@@ -32,6 +33,8 @@ log = structlog.get_logger("audit_consumers.worker")
 
 _POLL_RECORDS = 1000
 _POLL_S = 0.02
+_OVERDUE = 2
+"""Times the linger: by then a batch is sealed however many others wait for an inserter."""
 
 
 class JoinGroup(Protocol):
@@ -167,14 +170,25 @@ class Worker:
             self._consumer.resume_at(one.partition, jump)
 
     def _seal(self, assigned: list[Assigned]) -> None:
+        """Seals what has waited long enough, the longest first, as far as inserters are free to take it.
+
+        While none is, a batch goes on growing, which costs less than a queue of small ones; but not for ever.
+        """
         now = self._clock.monotonic()
         linger = self._linger.seconds(now)
         self._metrics.linger.set(linger)
+        due: list[tuple[float, Feed]] = []
         for one in assigned:
             if one.feed is not None and one.status is Status.RUNNING:
                 if one.feed.behind:
                     self._offer(one, ())
-                one.feed.seal_due(now, linger)
+                if (waited := one.feed.waited(now)) >= linger:
+                    due.append((waited, one.feed))
+        room = self._delivery.room(assigned)
+        for waited, feed in sorted(due, key=lambda candidate: -candidate[0]):
+            if room > 0 or waited >= _OVERDUE * linger:
+                feed.seal()
+                room -= 1
 
     def _balance(self, assigned: list[Assigned]) -> None:
         """Pauses partitions that read faster than they land, and any that hold batches once memory is short."""

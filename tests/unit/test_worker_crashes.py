@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -66,7 +69,7 @@ class System:
             self.kafka.produce(partition, choices[number // bad_every % len(choices)] if bad else good)
             self.expected[partition].append(not bad)
 
-    def worker(self) -> Worker:
+    def worker(self, inserters: Executor | None = None, options: Options | None = None) -> Worker:
         schemas = StaticRegistry().schema
         return Worker(
             join=lambda listener: FakeConsumer(self.kafka, listener),
@@ -76,8 +79,8 @@ class System:
             schemas=schemas,
             clock=self.clock,
             pool=InlineExecutor(),
-            inserters=InlineExecutor(),
-            options=Options(limits=Limits(rows=7), flush=0.1, stop_timeout=1.0),
+            inserters=inserters or InlineExecutor(),
+            options=options or Options(limits=Limits(rows=7), flush=0.1, stop_timeout=1.0),
             metrics=WorkerMetrics(),
         )
 
@@ -247,3 +250,44 @@ def test_too_many_bad_records_halt_the_partition() -> None:
     status, why = worker.statuses[str(FILES)]
     assert (status, "bad" in why) == (Status.HALTED, True)
     assert len(system.store.quarantined) < 10_000
+
+
+def backlog(worker: Worker, partition: TopicPartition) -> int:
+    """Sealed batches of the partition that are not sent."""
+    return worker._assigned[partition].backlog
+
+
+class HeldExecutor(Executor):
+    """Takes everything and finishes nothing: inserters that wait for an answer."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return Future()
+
+
+def test_batches_grow_while_no_inserter_is_free() -> None:
+    """Two batches per inserter are under way; the others go on growing, but not beyond twice the linger."""
+    system = System()
+    system.kafka.partitions = 2
+    partitions = [TopicPartition(topic, number) for topic in system.kafka.ids for number in range(2)]
+    worker = system.worker(inserters=HeldExecutor(), options=Options(flush=1.0, inserters=1))
+
+    def turns(seconds: float) -> None:
+        until = system.clock.seconds + seconds
+        while system.clock.seconds < until:
+            worker.step()
+            system.clock.advance(0.05)
+
+    turns(0.5)
+    system.expected = {partition: [] for partition in partitions}
+    for partition in partitions:
+        system.send(partition, 3)
+    turns(1.5)
+    sent = [one for one in partitions if system.kafka.commits[one].metadata.intent is not None]
+    waiting = [one for one in partitions if one not in sent]
+    assert len(sent) == 2
+    assert [backlog(worker, one) for one in waiting] == [0, 0]
+    for partition in waiting:
+        system.send(partition, 4)
+    turns(1.0)
+    assert [backlog(worker, one) for one in waiting] == [1, 1]
+    assert [system.kafka.commits[one].metadata.intent for one in waiting] == [None, None]

@@ -172,7 +172,9 @@ def test_an_unreachable_registry_excludes_nothing() -> None:
     assert (feed.next_offset, len(feed.behind)) == (3, 3)
     known.add(2)
     feed.add((), 1.0)
-    feed.seal_due(10.0, 1.0)
+    assert feed.waited(10.0) == 10.0
+    feed.seal()
+    assert feed.waited(11.0) == 0.0
     assert feed.sealed[0].batch.offsets == Range(0, 5)
     assert [container.schema_id for container in feed.sealed[0].batch.containers] == [1, 2]
 
@@ -185,7 +187,7 @@ def test_an_open_intent_is_made_again_byte_for_byte() -> None:
     intent = Intent(sealed.offsets, sealed.excluded, sealed.hash, 1)
     feed = Feed(Plan(LOG, 1, 5, intent=intent), SCHEMAS, Limits(rows=3))
     feed.add(records(5, 10), 0.0)
-    feed.seal_due(99.0, 1.0)
+    feed.seal()
     first, second = feed.sealed
     assert (first.batch.hash, first.past) == (sealed.hash, Past.SAME_BYTES)
     assert (second.batch.offsets, second.past) == (Range(9, 14), Past.NONE)
@@ -209,7 +211,7 @@ def test_a_feed_reads_every_offset_that_is_not_covered_once(covered: list[Range]
     while at < 100:
         jump = feed.add(records(at, min(chunk, 100 - at)), 0.0)
         at = at + chunk if jump is None else jump
-    feed.seal_due(99.0, 1.0)
+    feed.seal()
     batches = [one.batch.offsets for one in feed.sealed]
     assert sorted([*batches, *known, *([Range(0, start - 1)] if start else [])])[-1].last >= 99
     assert list(holes([*batches, *known], Range(start, 99))) == []
@@ -300,8 +302,12 @@ def test_the_linger_grows_with_the_cost_of_small_inserts() -> None:
     for number in range(16):
         linger.saw(TopicPartition("t", number), 0.0)
     assert linger.seconds(1.0) == pytest.approx(16 * 0.03 / 0.5)
+    for number in range(100):
+        linger.inserted(10, 5.0 if number % 3 else 0.05)  # most wait for others
+        linger.inserted(50_000, 1.0)
+    assert linger.seconds(1.0) == pytest.approx(16 * 0.05 / 0.5)
     for _ in range(100):
-        linger.inserted(10, 2.0, 1)
+        linger.inserted(10, 2.0)
     assert linger.seconds(1.0) == MOST_S
     assert linger.seconds(100.0) == 0.25
 
