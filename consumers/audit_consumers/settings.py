@@ -24,7 +24,11 @@ class WorkerSettings(PipelineSettings):
     inserters: int = Field(2, ge=1, le=32, description="inserts that run at the same time")
     insert_timeout_s: float = Field(60.0, gt=0, le=600)
     intent_max_age_ms: int = Field(10_000, ge=1000, le=60_000, description="an older intent is committed again")
-    max_buffer_bytes: int = Field(256 * 2**20, ge=2**20, description="batches in memory; partitions pause beyond it")
+    max_buffer_bytes: int = Field(
+        256 * 2**20,
+        ge=2**20,
+        description="Kafka values in memory; partitions pause beyond it. The process takes about four times as much",
+    )
     stop_timeout_s: float = Field(10.0, gt=0, le=300, description="to finish inserts on SIGTERM and on revocation")
     session_timeout_ms: int = Field(6000, ge=1000, le=60_000, description="longest session the group may have")
     clock_skew_margin_ms: int = Field(1000, ge=0, le=60_000, description="0 where broker and worker share a host")

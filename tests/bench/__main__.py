@@ -26,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--peer-events", type=int, default=500_000, help="the peers are slow; their rate is steady")
+    parser.add_argument("--rounds", type=int, default=3, help="of our worker; the median counts")
     parser.add_argument("--latency-seconds", type=float, default=15)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="audit-bench-"))
@@ -35,10 +36,10 @@ def main() -> None:
     engine.start()
     pipelines: list[Pipeline] = []
 
-    def pipeline(name: str) -> Pipeline:
-        pipelines.append(
-            Pipeline(kafka, engine, name, name, folder, partitions=PARTITIONS, overrides={"AUDIT_FLUSH_MS": "1000"})
-        )
+    def pipeline(topics: str, name: str) -> Pipeline:
+        """Tables and a consumer group of its own on topics that others may read too."""
+        settings = {"AUDIT_FLUSH_MS": "1000"}
+        pipelines.append(Pipeline(kafka, engine, topics, name, folder, PARTITIONS, settings, group=name))
         return pipelines[-1]
 
     try:
@@ -56,8 +57,8 @@ def main() -> None:
     print(f"\nwritten to {path}")
 
 
-def run(pipeline: Callable[[str], Pipeline], folder: Path, options: argparse.Namespace) -> dict[str, object]:
-    main_pipeline = pipeline("bench")
+def run(pipeline: Callable[[str, str], Pipeline], folder: Path, options: argparse.Namespace) -> dict[str, object]:
+    main_pipeline = pipeline("bench", "bench0")
     begun, size = time.monotonic(), 0
     for number, (workspace, value) in enumerate(events.values(options.events)):
         main_pipeline.produce("files", value, key=workspace, partition=number // 64 % PARTITIONS)
@@ -67,8 +68,15 @@ def run(pipeline: Callable[[str], Pipeline], folder: Path, options: argparse.Nam
         f"{options.events} events of {size / options.events:.0f} bytes on {PARTITIONS} partitions,"
         f" produced in {time.monotonic() - begun:.1f} s; {platform.platform()}, {platform.processor() or 'cpu'}\n"
     )
-    mine, further = ingestion.ours(main_pipeline, options.events)
+    rounds = [ingestion.ours(main_pipeline, options.events)]
     stored = bytes_per_row(main_pipeline.store)
+    for number in range(1, options.rounds):
+        again = pipeline("bench", f"bench{number}")
+        rounds.append(ingestion.ours(again, options.events))
+        again.store.command(f"DROP DATABASE {again.database} SYNC")
+    rounds.sort(key=lambda one: one[0].rows_per_second)
+    mine, further = rounds[len(rounds) // 2]
+    rates = [round(one.rows_per_second) for one, _ in rounds]
     found = [mine, ingestion.kafka_engine(main_pipeline, options.peer_events)]
     found.append(ingestion.plain(main_pipeline, options.peer_events, folder / "plain.log"))
     print(f"{'ingestion':<28}{'rows':>10}{'rows/s':>10}{'consumer µs':>13}{'engine µs':>11}{'ours is':>9}")
@@ -78,12 +86,13 @@ def run(pipeline: Callable[[str], Pipeline], folder: Path, options: argparse.Nam
             f"{one.name:<28}{one.rows:>10}{one.rows_per_second:>10.0f}{one.consumer_us:>13.1f}{one.engine_us:>11.1f}"
             f"{ratio:>8.1f}×"
         )
+    print(f"\nour rounds, rows/s: {', '.join(map(str, rates))}")
     print("\n" + "\n".join(f"{name:<28}{value:>10.1f}" for name, value in {**further, **stored}.items()))
     print(f"\n{'produce → visible':<28}{'events/s':>10}{'p50 ms':>10}{'p99 ms':>10}{'max ms':>10}")
     waits: list[latency.Latency] = []
     for flush_ms, partitions in ((250, 1), (250, 4), (1000, 8)):
         wait = latency.measure(
-            pipeline(f"latency{len(waits)}"),
+            pipeline(f"latency{len(waits)}", f"latency{len(waits)}"),
             per_second=5000,
             seconds=options.latency_seconds,
             flush_ms=flush_ms,
@@ -96,6 +105,7 @@ def run(pipeline: Callable[[str], Pipeline], folder: Path, options: argparse.Nam
         "machine": platform.platform(),
         "events": options.events,
         "ingestion": [dataclasses.asdict(one) | {"rows_per_second": one.rows_per_second} for one in found],
+        "our_rounds_rows_per_second": rates,
         "worker": further,
         "storage": stored,
         "latency": [dataclasses.asdict(wait) for wait in waits],

@@ -84,7 +84,7 @@ class WorkerProcess(ServerProcess):
 
 @dataclass
 class Pipeline:
-    """`sent` counts the records produced, `ids` the event ids of the good ones."""
+    """`sent` counts the records produced, `ids` the event ids of the good ones; `group` is named by the prefix if empty."""
 
     kafka: KafkaServer
     clickhouse: ClickHouseServer
@@ -93,6 +93,7 @@ class Pipeline:
     folder: Path
     partitions: int = 1
     overrides: dict[str, str] = field(default_factory=dict)
+    group: str = ""
     sent: int = 0
     ids: list[str] = field(default_factory=list)
     workers: list[WorkerProcess] = field(default_factory=list)
@@ -118,7 +119,7 @@ class Pipeline:
             topic_prefix=self.prefix,
             clickhouse_url=self.clickhouse.url,
             clickhouse_database=self.database,
-            consumer_group=f"{self.prefix}-workers",
+            consumer_group=self.group or f"{self.prefix}-workers",
         )
 
     @property
