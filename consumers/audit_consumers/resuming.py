@@ -21,6 +21,8 @@ from audit_schemas.errors import Transient
 log = structlog.get_logger("audit_consumers.resuming")
 
 ASK_AGAIN_S = 10.0
+_STOPPED_S = 3.0
+"""An operator who has accepted a loss watches."""
 _SOON_S = 1.0
 
 
@@ -136,7 +138,7 @@ class Resuming:
                 way_out=f"audit-log lost accept {one.partition.topic} {one.partition.partition}"
                 f" {found.missing.first} {found.missing.last}",
             )
-        one.status, one.why, one.ask_again_at = Status.STOPPED, why, now + ASK_AGAIN_S
+        one.status, one.why, one.ask_again_at = Status.STOPPED, why, now + _STOPPED_S
 
     def _go(self, one: Assigned, committed: Committed, found: Plan) -> None:
         one.feed = Feed(found, self._schemas, self._limits)

@@ -52,4 +52,4 @@ def test_the_session_of_the_group_is_known(start_kafka: StartKafka) -> None:
 def test_an_absent_cluster_is_a_state_that_may_pass() -> None:
     """The caller tries again."""
     with pytest.raises(KafkaUnavailable):
-        KafkaCluster("127.0.0.1:9").cluster_id()
+        KafkaCluster("127.0.0.1:9", timeout_s=1).cluster_id()

@@ -27,14 +27,15 @@ _DAY_MS = 86_400_000
 class KafkaCluster:
     """`Cluster` through the admin client."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, bootstrap_servers: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         with translated():
             self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "logger": QUIET})
 
     def cluster_id(self) -> str:
         """See `Cluster`."""
         with translated():
-            return str(self._admin.list_topics(timeout=TIMEOUT_S).cluster_id)
+            return str(self._admin.list_topics(timeout=self._timeout_s).cluster_id)
 
     def topic_ids(self, topics: Iterable[str]) -> dict[str, tuple[str, int]]:
         """See `Cluster`."""
@@ -42,7 +43,9 @@ class KafkaCluster:
         names = sorted(set(topics))
         if not names:
             return {}
-        for name, future in self._admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S).items():
+        for name, future in self._admin.describe_topics(
+            TopicCollection(names), request_timeout=self._timeout_s
+        ).items():
             try:
                 described = future.result()
             except KafkaException as error:
@@ -67,7 +70,7 @@ class KafkaCluster:
         request = [ConsumerGroupTopicPartitions(group, [native(partition) for partition in partitions])]
         found = {}
         with translated():
-            answer = self._admin.list_consumer_group_offsets(request, request_timeout=TIMEOUT_S)[group].result()
+            answer = self._admin.list_consumer_group_offsets(request, request_timeout=self._timeout_s)[group].result()
         for one in answer.topic_partitions:
             if one.error is not None:
                 raise translate(one.error)
@@ -79,7 +82,7 @@ class KafkaCluster:
         """How long the brokers wait for a silent member of the group."""
         resource = ConfigResource(ResourceType.GROUP, group)
         with translated():
-            answer = self._admin.describe_configs([resource], request_timeout=TIMEOUT_S)[resource].result()
+            answer = self._admin.describe_configs([resource], request_timeout=self._timeout_s)[resource].result()
         return int(answer["consumer.session.timeout.ms"].value)
 
     def _list(self, partitions: Sequence[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
@@ -87,7 +90,7 @@ class KafkaCluster:
         futures = self._admin.list_offsets(
             {native(partition): spec for partition in partitions},
             isolation_level=IsolationLevel.READ_COMMITTED,
-            request_timeout=TIMEOUT_S,
+            request_timeout=self._timeout_s,
         )
         for partition, future in futures.items():
             with translated():
