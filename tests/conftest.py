@@ -9,6 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from hypothesis import settings
 
 from tests.support.kafka import KafkaProcess
 
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 CONTAINERS = os.environ.get("CONTAINERS") == "1"
 KEPT = pytest.StashKey[list[str]]()
 FAILED = pytest.StashKey[bool]()
+
+
+# On a shared machine a single example may take any time. Hypothesis loads its profile for CI by itself.
+settings.register_profile("any machine", settings.get_profile("ci"), derandomize=False)
+if not os.environ.get("CI"):
+    settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
