@@ -121,6 +121,10 @@ class FakeKafka:
         self.step("bounds")
         return {one: Bounds(self.starts[one], len(self.logs[one])) for one in partitions}
 
+    def missed(self, partition: TopicPartition, gaps: Sequence[Range]) -> list[int]:
+        self.step("missed")
+        return [offset for gap in gaps for offset in range(gap.first, min(gap.last + 1, len(self.logs[partition])))]
+
 
 class FakeConsumer:
     """The only member of the group. A newer one takes everything over: the older may commit no more."""

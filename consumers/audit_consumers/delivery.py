@@ -58,6 +58,10 @@ class _RecreatedError(AuditError):
     """The topic's id is no longer the one the records were read under."""
 
 
+class _SkippedError(AuditError):
+    """The client left out records that the log holds."""
+
+
 class Delivery:
     """See the module. `begin_again` is called for a partition whose topic turns out to be another one."""
 
@@ -79,7 +83,7 @@ class Delivery:
         self._consumer, self._store, self._lander, self._schemas = consumer, store, lander, schemas
         self._clock, self._tasks, self._options, self._metrics = clock, tasks, options, metrics
         self._linger, self._begin_again = linger, begin_again
-        self._topic_ids = TopicIds(cluster, clock)
+        self._cluster, self._topic_ids = cluster, TopicIds(cluster, clock)
         self._ledger_running = False
         self._ledger_retry_at = 0.0
         self._sending = 0
@@ -250,10 +254,14 @@ class Delivery:
 
         try:
             topic_id = self._topic_ids.id_since(batch.log.topic, work.formed_at)
+            # A ledger row with a gap says that nothing was there. That is too much to take from the client alone.
+            missed = self._cluster.missed(batch.log.topic_partition, batch.gaps) if batch.gaps else []
         except Transient as error:
             return Doubtful(error)
         if topic_id != batch.log.topic_id:
             return Impossible(_RecreatedError(f"{batch.log} is {topic_id or 'gone'} now"))
+        if missed:
+            return Impossible(_SkippedError(f"{batch.log}: {len(missed)} records from offset {missed[0]} were skipped"))
         if work.past is Past.NONE:
             return self._lander.land(batch, fresh, intent.at_ms)
         return self._lander.settle(batch, fresh, resend=work.resend(self._clock.now_ms()))
@@ -280,7 +288,7 @@ class Delivery:
                 one.work = None
                 for batch in reversed(without(work.batch, reasons, self._schemas)):
                     one.line.appendleft(Work(batch, Past.UNKNOWN, work.formed_at, born_ms=work.born_ms))
-            case Impossible(_RecreatedError() as cause):
+            case Impossible((_RecreatedError() | _SkippedError()) as cause):
                 self._begin_again(one, str(cause))
             case Impossible(cause):
                 raise cause

@@ -101,6 +101,13 @@ class Cluster(Protocol):
     def bounds(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """First and end offset of each partition."""
 
+    def missed(self, partition: TopicPartition, gaps: Sequence[Range]) -> list[int]:
+        """The offsets of these ranges, in order, at which the log holds a record after all; reads the log again.
+
+        Transaction markers, aborted and compacted records are none. Blocks for as long as reading from the first gap
+        to the last takes.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class QuarantineRow:

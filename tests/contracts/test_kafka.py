@@ -269,6 +269,20 @@ def test_the_cluster_tells_ids_and_bounds(system: System) -> None:
     assert system.cluster.cluster_id()
 
 
+def test_the_cluster_knows_whether_a_gap_holds_records(system: System) -> None:
+    """Of several ranges exactly the offsets that can be read; beyond the end there is nothing."""
+    system.produce(system.files, *(b"%d" % number for number in range(10)))
+
+    def missed(*gaps: Range) -> list[int]:
+        return eventually(
+            lambda: [system.cluster.missed(system.files, gaps)], 20, "it is read", ignore=(KafkaUnavailable,)
+        )[0]
+
+    assert missed(Range(2, 3), Range(7, 7)) == [2, 3, 7]
+    assert missed(Range(8, 20)) == [8, 9]
+    assert missed(Range(10, 20)) == []
+
+
 def test_dead_letters_are_there_when_published(system: System) -> None:
     """Bytes as they were, also none at all; repeating publishes again."""
     log = Log(system.files.topic, "A", 0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import Producer
 
 from audit_consumers.inspection import states
 from audit_consumers.kafka import KafkaCluster, create_topics
-from audit_consumers.positions import TopicPartition
+from audit_consumers.positions import Range, TopicPartition
 from audit_consumers.settings import PipelineSettings
 from audit_schemas.errors import ContractBroken, KafkaUnavailable
 from tests.support.waiting import eventually
@@ -42,6 +43,25 @@ def test_the_cluster_answers_afresh(kafka: KafkaServer, topic_prefix: str) -> No
     bounds = eventually(lambda: cluster.bounds([partition]), 10, "it has a leader", ignore=(KafkaUnavailable,))
     assert [(one.start, one.end) for one in bounds.values()] == [(0, 0)]
     assert cluster.cluster_id()
+
+
+def test_a_marker_is_no_record(kafka: KafkaServer, topic_prefix: str) -> None:
+    """Transactions leave offsets without records, committed and aborted; only what can be read counts as missed."""
+    settings = PipelineSettings(kafka_bootstrap_servers=kafka.bootstrap_servers, topic_prefix=topic_prefix)
+    create_topics(settings, partitions=1)
+    topic = f"{topic_prefix}.files"
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": topic_prefix})
+    producer.init_transactions(30)
+    for end in (producer.commit_transaction, producer.abort_transaction, producer.commit_transaction):
+        producer.begin_transaction()
+        producer.produce(topic, b"one")
+        producer.produce(topic, b"two")
+        producer.flush(30)
+        end()
+    cluster = KafkaCluster(kafka.bootstrap_servers)
+    # Records 0 and 1, a marker, two aborted records with their marker, records 6 and 7, a marker.
+    assert cluster.missed(TopicPartition(topic, 0), [Range(2, 5), Range(8, 8)]) == []
+    assert cluster.missed(TopicPartition(topic, 0), [Range(1, 6)]) == [1, 6]
 
 
 def test_the_session_of_the_group_is_known(start_kafka: StartKafka) -> None:

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_consumers.batch import Limits
+from audit_consumers.batch import Limits, Record
 from audit_consumers.landing import Lander
 from audit_consumers.metrics import WorkerMetrics
 from audit_consumers.options import Options
 from audit_consumers.partition import Status
 from audit_consumers.positions import Log, Range, TopicPartition, holes
-from audit_consumers.worker import Worker
+from audit_consumers.worker import JoinGroup, Worker
 from audit_schemas.codec import encode, frame
 from audit_schemas.registry import StaticRegistry
 from tests.builders import event
@@ -69,10 +69,15 @@ class System:
             self.kafka.produce(partition, choices[number // bad_every % len(choices)] if bad else good)
             self.expected[partition].append(not bad)
 
-    def worker(self, inserters: Executor | None = None, options: Options | None = None) -> Worker:
+    def worker(
+        self,
+        inserters: Executor | None = None,
+        options: Options | None = None,
+        join: JoinGroup | None = None,
+    ) -> Worker:
         schemas = StaticRegistry().schema
         return Worker(
-            join=lambda listener: FakeConsumer(self.kafka, listener),
+            join=join or (lambda listener: FakeConsumer(self.kafka, listener)),
             cluster=self.kafka,
             store=self.store,
             lander=Lander(self.store, self.letters, schemas, "c", self.clock),
@@ -250,6 +255,34 @@ def test_too_many_bad_records_halt_the_partition() -> None:
     status, why = worker.statuses[str(FILES)]
     assert (status, "bad" in why) == (Status.HALTED, True)
     assert len(system.store.quarantined) < 10_000
+
+
+class SkippingConsumer(FakeConsumer):
+    """A client with a fault: once it leaves out records from the middle."""
+
+    skips = 1
+
+    def poll(self, limit: int, timeout: float) -> list[tuple[TopicPartition, list[Record]]]:
+        found = super().poll(limit, timeout)
+        if found and self.skips:
+            self.skips -= 1
+            partition, records = found[0]
+            found[0] = (partition, records[:2] + records[4:])
+        return found
+
+
+def test_records_the_client_skipped_are_read_again() -> None:
+    """A gap is taken for one only when the log, asked again, holds nothing there."""
+    system = System()
+    system.send(FILES, 6)
+    system.send(CRM, 6)
+    worker = system.worker(join=lambda listener: SkippingConsumer(system.kafka, listener))
+    for _ in range(TURNS):
+        worker.step()
+        system.clock.advance(0.05)
+    assert system.done()
+    system.prove()
+    assert all(row.gaps == () for row in system.store.ledger_rows.values())
 
 
 def backlog(worker: Worker, partition: TopicPartition) -> int:

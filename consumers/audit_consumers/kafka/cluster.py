@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+)
+from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
@@ -14,21 +23,22 @@ from confluent_kafka.cimpl import NewTopic
 from audit_consumers.intent import CommitMetadata
 from audit_consumers.kafka.common import QUIET, TIMEOUT_S, native, ours, translate, translated
 from audit_consumers.ports import Bounds, Committed
-from audit_consumers.positions import TopicPartition
+from audit_consumers.positions import Range, TopicPartition
 from audit_infra.settings import KafkaSettings
-from audit_schemas.errors import ContractBroken
+from audit_schemas.errors import ContractBroken, KafkaUnavailable
 from audit_schemas.topics import dead_letter_topic, event_topics
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the client has no types here
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client has no types here
 _DAY_MS = 86_400_000
+_READ_S = 0.1
 
 
 class KafkaCluster:
     """`Cluster` through the admin client."""
 
     def __init__(self, bootstrap_servers: str, *, timeout_s: float = TIMEOUT_S) -> None:
-        self._timeout_s = timeout_s
+        self._bootstrap_servers, self._timeout_s = bootstrap_servers, timeout_s
         with translated():
             self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "logger": QUIET})
 
@@ -62,6 +72,43 @@ class KafkaCluster:
         firsts = self._list(partitions, _EARLIEST)
         ends = self._list(partitions, _LATEST)
         return {partition: Bounds(firsts[partition], ends[partition]) for partition in partitions}
+
+    def missed(self, partition: TopicPartition, gaps: Sequence[Range]) -> list[int]:
+        """See `Cluster`."""
+        with translated():
+            consumer = Consumer(
+                {
+                    "bootstrap.servers": self._bootstrap_servers,
+                    "group.id": "audit-log-gaps",  # demanded by the client; nothing is committed
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "error",
+                    "isolation.level": "read_committed",
+                    "logger": QUIET,
+                }
+            )
+            try:
+                consumer.assign([KafkaTopicPartition(partition.topic, partition.partition, gaps[0].first)])
+                return self._found(consumer, gaps)
+            finally:
+                consumer.close()
+
+    def _found(self, consumer: Consumer, gaps: Sequence[Range]) -> list[int]:
+        found: list[int] = []
+        deadline = time.monotonic() + self._timeout_s
+        while time.monotonic() < deadline:
+            for message in consumer.consume(1000, _READ_S):
+                offset = int(message.offset() or 0)
+                if (error := message.error()) is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        return found
+                    raise translate(error)
+                if offset > gaps[-1].last:
+                    return found
+                if any(offset in gap for gap in gaps):
+                    found.append(offset)
+                deadline = time.monotonic() + self._timeout_s
+        raise KafkaUnavailable("Kafka: a part of the log can't be read again yet")
 
     def group_offsets(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
         """What a group committed, asked from outside the group."""
