@@ -123,6 +123,8 @@ class FakeKafka:
 
     def missed(self, partition: TopicPartition, gaps: Sequence[Range]) -> list[int]:
         self.step("missed")
+        if gaps[0].first < self.starts[partition]:
+            return [gaps[0].first]
         return [offset for gap in gaps for offset in range(gap.first, min(gap.last + 1, len(self.logs[partition])))]
 
 

@@ -104,8 +104,9 @@ class Cluster(Protocol):
     def missed(self, partition: TopicPartition, gaps: Sequence[Range]) -> list[int]:
         """The offsets of these ranges, in order, at which the log holds a record after all; reads the log again.
 
-        Transaction markers, aborted and compacted records are none. Blocks for as long as reading from the first gap
-        to the last takes.
+        Transaction markers, aborted and compacted records are none. When the log has lost the beginning meanwhile, the
+        first offset counts as missed: nobody can say any more. Blocks for as long as reading from the first gap to the
+        last takes.
         """
 
 

@@ -34,6 +34,7 @@ class System(Protocol):
     letters: DeadLetters
 
     def produce(self, partition: TopicPartition, *values: bytes | None) -> None: ...
+    def forget(self, partition: TopicPartition, before: int) -> None: ...
     def join(self, listener: Assignments) -> GroupConsumer: ...
     def dead_letters(self) -> list[tuple[bytes | None, int]]: ...
 
@@ -50,6 +51,9 @@ class FakeSystem:
         for value in values:
             self.kafka.produce(partition, value)
 
+    def forget(self, partition: TopicPartition, before: int) -> None:
+        self.kafka.starts[partition] = before
+
     def join(self, listener: Assignments) -> GroupConsumer:
         return FakeConsumer(self.kafka, listener)
 
@@ -61,10 +65,10 @@ class RealSystem:
     def __init__(self, server: KafkaServer, prefix: str) -> None:
         self._server, self._prefix = server, prefix
         self.files, self.crm = TopicPartition(f"{prefix}.files", 0), TopicPartition(f"{prefix}.crm", 0)
-        admin = AdminClient({"bootstrap.servers": server.bootstrap_servers})
+        self._admin = AdminClient({"bootstrap.servers": server.bootstrap_servers})
         config = {"message.timestamp.type": "LogAppendTime"}
         names = [self.files.topic, self.crm.topic, f"{prefix}.letters"]
-        for made in admin.create_topics([NewTopic(name, 1, 1, config=config) for name in names]).values():
+        for made in self._admin.create_topics([NewTopic(name, 1, 1, config=config) for name in names]).values():
             made.result()
         self._producer = Producer({"bootstrap.servers": server.bootstrap_servers, "acks": "all"})
         self.cluster: Cluster = KafkaCluster(server.bootstrap_servers)
@@ -74,6 +78,10 @@ class RealSystem:
         for value in values:
             self._producer.produce(partition.topic, value=value, key=b"w1", partition=partition.partition)
         assert self._producer.flush(30) == 0
+
+    def forget(self, partition: TopicPartition, before: int) -> None:
+        last = KafkaTopicPartition(partition.topic, partition.partition, before)
+        self._admin.delete_records([last])[last].result()
 
     def join(self, listener: Assignments) -> GroupConsumer:
         topics = [self.files.topic, self.crm.topic]
@@ -270,7 +278,7 @@ def test_the_cluster_tells_ids_and_bounds(system: System) -> None:
 
 
 def test_the_cluster_knows_whether_a_gap_holds_records(system: System) -> None:
-    """Of several ranges exactly the offsets that can be read; beyond the end there is nothing."""
+    """Of several ranges exactly the offsets that can be read; beyond the end is nothing, before the start anything."""
     system.produce(system.files, *(b"%d" % number for number in range(10)))
 
     def missed(*gaps: Range) -> list[int]:
@@ -281,6 +289,8 @@ def test_the_cluster_knows_whether_a_gap_holds_records(system: System) -> None:
     assert missed(Range(2, 3), Range(7, 7)) == [2, 3, 7]
     assert missed(Range(8, 20)) == [8, 9]
     assert missed(Range(10, 20)) == []
+    system.forget(system.files, 5)
+    assert missed(Range(3, 4), Range(6, 7)) == [3]
 
 
 def test_dead_letters_are_there_when_published(system: System) -> None:

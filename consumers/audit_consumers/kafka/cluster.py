@@ -21,7 +21,7 @@ from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from audit_consumers.intent import CommitMetadata
-from audit_consumers.kafka.common import QUIET, TIMEOUT_S, native, ours, translate, translated
+from audit_consumers.kafka.common import OUT_OF_RANGE, QUIET, TIMEOUT_S, native, ours, translate, translated
 from audit_consumers.ports import Bounds, Committed
 from audit_consumers.positions import Range, TopicPartition
 from audit_infra.settings import KafkaSettings
@@ -102,6 +102,8 @@ class KafkaCluster:
                 if (error := message.error()) is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
                         return found
+                    if error.code() in OUT_OF_RANGE:
+                        return [gaps[0].first]
                     raise translate(error)
                 if offset > gaps[-1].last:
                     return found

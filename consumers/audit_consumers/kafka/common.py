@@ -23,6 +23,7 @@ REFUSED = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError._AUTHENTICATION,
 }
+OUT_OF_RANGE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
 REBALANCING = {
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.STALE_MEMBER_EPOCH,
@@ -64,4 +65,4 @@ def ours(partition: KafkaTopicPartition) -> TopicPartition:
     return TopicPartition(partition.topic, partition.partition)
 
 
-__all__ = ["QUIET", "REBALANCING", "REFUSED", "TIMEOUT_S", "native", "ours", "translate", "translated"]
+__all__ = ["OUT_OF_RANGE", "QUIET", "REBALANCING", "REFUSED", "TIMEOUT_S", "native", "ours", "translate", "translated"]

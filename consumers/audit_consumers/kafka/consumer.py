@@ -11,7 +11,17 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from audit_consumers.batch import Record
 from audit_consumers.intent import CommitMetadata
-from audit_consumers.kafka.common import QUIET, REBALANCING, REFUSED, TIMEOUT_S, native, ours, translate, translated
+from audit_consumers.kafka.common import (
+    OUT_OF_RANGE,
+    QUIET,
+    REBALANCING,
+    REFUSED,
+    TIMEOUT_S,
+    native,
+    ours,
+    translate,
+    translated,
+)
 from audit_consumers.ports import Assignments, Committed
 from audit_consumers.positions import TopicPartition
 from audit_schemas.errors import AuditError, ContractBroken
@@ -83,7 +93,7 @@ class KafkaGroupConsumer:
         return [record for record in records if record.offset() >= start]
 
     def _note(self, error: KafkaError, message: Any) -> None:
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        if error.code() in OUT_OF_RANGE:
             self._out_of_range.add(TopicPartition(message.topic(), message.partition()))
         elif error.code() in REFUSED or error.fatal():
             raise translate(error)
