@@ -1,6 +1,6 @@
 """Moves each partition's batch from intent to commit, one confirmed step after the other.
 
-All of it runs on the polling thread, which alone may commit; attempts to land run on pool threads in between.
+All of it runs on the polling thread, which alone may commit; attempts to land run on inserters in between.
 """
 
 from __future__ import annotations
@@ -54,16 +54,12 @@ class TopicIds:
             return self._ids.get(topic, ("", 0))[0]
 
 
-class _RecreatedError(AuditError):
-    """The topic's id is no longer the one the records were read under."""
-
-
-class _SkippedError(AuditError):
-    """The client left out records that the log holds."""
+class _OtherThanReadError(AuditError):
+    """The log is not what the batch was made from: the topic is another one by now, or the client left records out."""
 
 
 class Delivery:
-    """See the module. `begin_again` is called for a partition whose topic turns out to be another one."""
+    """See the module. `begin_again` is called for a partition whose log is not what was read."""
 
     def __init__(
         self,
@@ -127,7 +123,12 @@ class Delivery:
     def room(self, assigned: Iterable[Assigned]) -> int:
         """How many more batches the inserters take up soon, beyond those that are sealed already."""
         waiting = sum(one.backlog for one in assigned if one.status is Status.RUNNING)
-        return _AHEAD * self._options.inserters - self._sending - waiting
+        return self._free - waiting
+
+    @property
+    def _free(self) -> int:
+        """How many more batches may be under way."""
+        return _AHEAD * self._options.inserters - self._sending
 
     # -- ledger ------------------------------------------------------------------------------------------------------
 
@@ -167,8 +168,7 @@ class Delivery:
             if work is not None and work.stage is Stage.NEEDS_INTENT and now >= work.retry_at:
                 found.append((work.formed_at, one.partition, work))
         found.sort(key=lambda candidate: candidate[:2])
-        room = max(0, _AHEAD * self._options.inserters - self._sending)
-        return {partition: work for _, partition, work in found[:room]}
+        return {partition: work for _, partition, work in found[: max(0, self._free)]}
 
     def _commit(self, assigned: Collection[Assigned], *, next_intents: bool = True) -> None:
         """One commit for everything that is due: ends of ledgered batches, and intents of the ones to send next."""
@@ -244,7 +244,7 @@ class Delivery:
         )
 
     def _attempt(self, work: Work) -> Outcome:
-        """Runs on a pool thread."""
+        """Runs on an inserter."""
         batch, intent = work.batch, work.intent
         if intent is None:
             raise ContractBroken("nothing is sent without an intent")
@@ -253,18 +253,23 @@ class Delivery:
             return not work.cancelled and self._clock.now_ms() - intent.at_ms < self._options.intent_max_age_ms
 
         try:
-            topic_id = self._topic_ids.id_since(batch.log.topic, work.formed_at)
-            # A ledger row with a gap says that nothing was there. That is too much to take from the client alone.
-            missed = self._cluster.missed(batch.log.topic_partition, batch.gaps) if batch.gaps else []
+            if why := self._other_than_read(work):
+                return Impossible(_OtherThanReadError(why))
         except Transient as error:
             return Doubtful(error)
-        if topic_id != batch.log.topic_id:
-            return Impossible(_RecreatedError(f"{batch.log} is {topic_id or 'gone'} now"))
-        if missed:
-            return Impossible(_SkippedError(f"{batch.log}: {len(missed)} records from offset {missed[0]} were skipped"))
         if work.past is Past.NONE:
             return self._lander.land(batch, fresh, intent.at_ms)
         return self._lander.settle(batch, fresh, resend=work.resend(self._clock.now_ms()))
+
+    def _other_than_read(self, work: Work) -> str:
+        """Why the log is not what the batch was made from; "" when it is. Asks Kafka."""
+        log_, gaps = work.batch.log, work.batch.gaps
+        topic_id = self._topic_ids.id_since(log_.topic, work.formed_at)
+        if topic_id != log_.topic_id:
+            return f"{log_} is {topic_id or 'gone'} now"
+        # A ledger row with a gap says that nothing was there. That is too much to take from the client alone.
+        missed = self._cluster.missed(log_.topic_partition, gaps) if gaps else []
+        return f"{log_}: {len(missed)} records from offset {missed[0]} were skipped" if missed else ""
 
     def _attempted(self, one: Assigned, number: int, work: Work, started: float, future: Future[Outcome]) -> None:
         self._sending -= 1
@@ -288,7 +293,7 @@ class Delivery:
                 one.work = None
                 for batch in reversed(without(work.batch, reasons, self._schemas)):
                     one.line.appendleft(Work(batch, Past.UNKNOWN, work.formed_at, born_ms=work.born_ms))
-            case Impossible((_RecreatedError() | _SkippedError()) as cause):
+            case Impossible(_OtherThanReadError() as cause):
                 self._begin_again(one, str(cause))
             case Impossible(cause):
                 raise cause

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -19,6 +19,7 @@ from audit_consumers.ports import Assignments, Bounds, Cluster, Committed, DeadL
 from audit_consumers.positions import Log, Range, TopicPartition
 from audit_schemas.errors import ContractBroken, KafkaUnavailable
 from tests.fakes import FakeClock, FakeConsumer, FakeDeadLetters, FakeKafka
+from tests.support.dead_letters import dead_letters
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -88,16 +89,7 @@ class RealSystem:
         return KafkaGroupConsumer(self._server.bootstrap_servers, f"{self._prefix}-g", topics, listener)
 
     def dead_letters(self) -> list[tuple[bytes | None, int]]:
-        consumer = Consumer({"bootstrap.servers": self._server.bootstrap_servers, "group.id": f"{self._prefix}-look"})
-        end = consumer.get_watermark_offsets(KafkaTopicPartition(f"{self._prefix}.letters", 0), timeout=10)[1]
-        consumer.assign([KafkaTopicPartition(f"{self._prefix}.letters", 0, 0)])
-        found: list[tuple[bytes | None, int]] = []
-        while len(found) < end:
-            for message in consumer.consume(100, 1.0):
-                headers = dict(message.headers() or [])
-                found.append((message.value(), int(headers["audit-offset"] or b"")))
-        consumer.close()
-        return found
+        return dead_letters(self._server.bootstrap_servers, f"{self._prefix}.letters")
 
 
 @pytest.fixture(params=["fake", "kafka"])

@@ -21,6 +21,7 @@ from audit_schemas.errors import Transient
 from audit_schemas.row import SELECT, event_of_row
 from audit_schemas.topics import CATEGORIES, topic_of
 from tests.builders import event
+from tests.support.dead_letters import dead_letters
 from tests.support.pipeline import Pipeline, framed_events
 from tests.support.waiting import eventually
 
@@ -137,26 +138,8 @@ def test_bad_records_stand_in_quarantine_and_good_ones_in_the_table(shared_pipel
     assert [(row[0], row[1], bytes.fromhex(row[2])) for row in found] == expected
     report = pipeline.prove()
     assert (report.events, report.quarantined) == (len(expected), len(expected))
-    assert _dead_letters(pipeline) == {str(position) for position, _, _ in expected}
-
-
-def _dead_letters(pipeline: Pipeline) -> set[str]:
-    """The offsets named in the headers of the dead-letter topic."""
-    from confluent_kafka import Consumer
-
-    consumer = Consumer({"bootstrap.servers": pipeline.kafka.bootstrap_servers, "group.id": uuid.uuid4().hex})
-    topic = f"{pipeline.prefix}.dead_letters"
-    end = consumer.get_watermark_offsets(KafkaTopicPartition(topic, 0))[1]
-    consumer.assign([KafkaTopicPartition(topic, 0, 0)])
-    found: list[str] = []
-    while len(found) < end:
-        for message in consumer.consume(100, 1.0):
-            headers = dict(message.headers() or [])
-            offset = headers["audit-offset"]
-            assert isinstance(offset, bytes)
-            found.append(offset.decode())
-    consumer.close()
-    return set(found)
+    letters = dead_letters(pipeline.kafka.bootstrap_servers, f"{pipeline.prefix}.dead_letters")
+    assert {offset for _, offset in letters} == {position for position, _, _ in expected}
 
 
 @pytest.mark.timeout(120)

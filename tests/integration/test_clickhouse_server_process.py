@@ -42,16 +42,16 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ClickHouseProcess]]:
         server.stop()
 
 
+def tried(path: Path, port: int = 0) -> subprocess.CompletedProcess[str]:
+    """A start that is expected to end by itself."""
+    command = [*MODULE, "--path", str(path), "--port", str(port)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+
+
 def test_second_process_on_a_folder_is_refused(start: Callable[..., ClickHouseProcess]) -> None:
     """A folder in use names its holder, and its holder goes on."""
     server = start()
-    second = subprocess.run(
-        [*MODULE, "--path", str(server.data_dir), "--port", "0"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    second = tried(server.data_dir)
     assert second.returncode == 1
     assert f"process {server.pid}, {server.url}" in second.stderr
     assert "Traceback" not in second.stderr
@@ -62,13 +62,7 @@ def test_taken_port_is_refused(tmp_path: Path) -> None:
     """A port that another process has is named, in one line."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = subprocess.run(
-            [*MODULE, "--path", str(tmp_path / "data"), "--port", str(port)],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
+        refused = tried(tmp_path / "data", port)
     assert refused.returncode == 1
     assert f"127.0.0.1:{port}: Address already in use" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -77,13 +71,7 @@ def test_taken_port_is_refused(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     """A path that is a file, or data that is no engine's, ends the start with one line."""
     (tmp_path / "file").write_text("not a folder")
-    refused = subprocess.run(
-        [*MODULE, "--path", str(tmp_path / "file"), "--port", "0"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    refused = tried(tmp_path / "file")
     assert refused.returncode == 1
     assert str(tmp_path / "file") in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -15,6 +15,8 @@ from tests.builders import NOON, event
 from tests.support.rows import Tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from audit_consumers.ports import QuarantineRow
     from tests.support.servers import ClickHouseServer
 
@@ -35,7 +37,7 @@ class Interrupted(ClickHouseStore):
             raise EndedError
         self.writes -= 1
 
-    def quarantine(self, rows: list[QuarantineRow]) -> None:  # type: ignore[override]  # dedupe passes a list
+    def quarantine(self, rows: Sequence[QuarantineRow]) -> None:
         self._write()
         super().quarantine(rows)
 

@@ -95,6 +95,7 @@ class KafkaCluster:
 
     def _found(self, consumer: Consumer, gaps: Sequence[Range]) -> list[int]:
         found: list[int] = []
+        at = 0  # the first gap that is not behind what was read; both are in order
         deadline = time.monotonic() + self._timeout_s
         while time.monotonic() < deadline:
             for message in consumer.consume(1000, _READ_S):
@@ -105,9 +106,11 @@ class KafkaCluster:
                     if error.code() in OUT_OF_RANGE:
                         return [gaps[0].first]
                     raise translate(error)
-                if offset > gaps[-1].last:
+                while at < len(gaps) and gaps[at].last < offset:
+                    at += 1
+                if at == len(gaps):
                     return found
-                if any(offset in gap for gap in gaps):
+                if offset in gaps[at]:
                     found.append(offset)
                 deadline = time.monotonic() + self._timeout_s
         raise KafkaUnavailable("Kafka: a part of the log can't be read again yet")
