@@ -179,7 +179,7 @@ def _run(
 
 def _collect_rarely() -> None:
     """The collector would look through hundreds of thousands of waiting records again and again, for cycles that are
-    not there: a fifth of the worker's CPU at full speed."""
+    not there, which costs up to a fifth of the worker's CPU at full speed."""
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
 
