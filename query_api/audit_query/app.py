@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from audit_infra.access import Access, AccessError, Forbidden, Principal, Sessions, Unauthenticated, principal_of_jwt
+from audit_infra.access import Access, Sessions
+from audit_infra.http.answers import Answers
+from audit_infra.http.credentials import Credentials
+from audit_infra.http.problems import Fault, invalid, unavailable
+from audit_infra.http.telemetry import Telemetry
 from audit_query.clickhouse import Reader
 from audit_query.openapi import DOCS, document
-from audit_query.problems import Fault, ProblemError, invalid, unavailable
 from audit_query.service import Service
 from audit_query.settings import QuerySettings
 from audit_query.stream import Relayed
@@ -31,6 +28,8 @@ from audit_schemas.catalogue import load
 from audit_schemas.errors import AuditError
 
 log = structlog.get_logger("audit_query")
+
+_ELSEWHERE = {"/v1/events": "events are sent to the Events API, not to the query service"}
 
 Clock = Callable[[], datetime]
 
@@ -43,18 +42,8 @@ def utc_now() -> datetime:
 class Api:
     """The handlers of `/v1`. Credentials come from headers, never from a cookie."""
 
-    def __init__(self, service: Service, access: Access, jwt_secret: str, clock: Clock) -> None:
-        self._service, self._access, self._jwt_secret, self._clock = service, access, jwt_secret, clock
-
-    async def _principal(self, request: Request) -> Principal:
-        bearer = request.headers.get("authorization", "")
-        scheme, _, token = bearer.partition(" ")
-        secret = request.headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
-        if not secret:
-            raise Unauthenticated("send an API key as X-API-Key, or a token as Authorization: Bearer")
-        if secret.count(".") == 2 and self._jwt_secret:
-            return principal_of_jwt(secret, self._jwt_secret, self._clock())
-        return await run_in_threadpool(self._access.authenticate_key, secret, self._clock())
+    def __init__(self, service: Service, credentials: Credentials) -> None:
+        self._service, self._principal = service, credentials.principal
 
     async def events(self, request: Request) -> Response:
         page = await self._service.page(await self._principal(request), request.query_params.multi_items())
@@ -129,39 +118,6 @@ def _no_parameters(request: Request) -> None:
         raise invalid(tuple(Fault(name, "unknown_parameter", "this request has no parameters") for name in names))
 
 
-_SAFE = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-"""Answers hold what happened in a workspace: no cache keeps them. A route that says otherwise itself is left alone."""
-
-
-class Telemetry:
-    """Counts and times requests by route, and gives each an id that the answer and the log share."""
-
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry, routes: Mapping[Any, str]) -> None:
-        self._app, self._routes = app, routes
-        self._requests = Counter("audit_query_requests", "Requests answered.", ["route", "status"], registry=registry)
-        self._seconds = Histogram("audit_query_seconds", "Time to the first byte.", ["route"], registry=registry)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = scope.setdefault("state", {})["request_id"] = uuid.uuid4().hex
-        started = time.perf_counter()
-
-        async def tagged(message: dict[str, object]) -> None:
-            if message["type"] == "http.response.start":
-                route = self._routes.get(scope.get("endpoint"), "other")
-                self._requests.labels(route, str(message["status"])).inc()
-                self._seconds.labels(route).observe(time.perf_counter() - started)
-                headers = message.setdefault("headers", [])
-                own = [(b"x-request-id", request_id.encode()), *_SAFE]
-                given = {name for name, _ in headers}  # type: ignore[attr-defined]  # ASGI
-                message["headers"] = [*headers, *(pair for pair in own if pair[0] not in given)]  # type: ignore[misc]  # ASGI
-            await send(message)
-
-        await self._app(scope, receive, tagged)  # type: ignore[arg-type]  # ASGI messages are dictionaries
-
-
 def create_app(
     settings: QuerySettings, *, access: Access | None = None, clock: Clock = utc_now, reader: Reader | None = None
 ) -> Starlette:
@@ -179,7 +135,7 @@ def create_app(
         late_after_s=settings.late_after_s,
         clock=clock,
     )
-    api = Api(service, access, settings.jwt_secret.get_secret_value(), clock)
+    api = Api(service, Credentials(access, settings.jwt_secret.get_secret_value(), clock))
     web = Web(
         service=service,
         access=access,
@@ -225,57 +181,12 @@ def create_app(
             Route("/docs", docs),
             *web.routes(),
         ],
-        exception_handlers={AuditError: _problem, HTTPException: _http_problem, Exception: _fault_of_ours},
+        exception_handlers=Answers(unavailable().title, _ELSEWHERE).handlers(),
         lifespan=lifespan,
     )
     routes = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}
-    app.add_middleware(Telemetry, registry=registry, routes=routes)
+    app.add_middleware(Telemetry, service="audit_query", registry=registry, routes=routes)
     return app
-
-
-async def _http_problem(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    known = {
-        404: ("not-found", "There is nothing here"),
-        405: ("method-not-allowed", "This method is not for this address"),
-    }
-    kind, title = known.get(error.status_code, ("error", error.detail))
-    headers = dict(error.headers or {})
-    if error.status_code == 405 and request.url.path == "/v1/events":
-        detail = "events are sent to the Events API, not to the query service"
-        return _answer(request, ProblemError(405, kind, title, detail, headers=headers))
-    return _answer(request, ProblemError(error.status_code, kind, title, headers=headers))
-
-
-async def _fault_of_ours(request: Request, _: Exception) -> Response:
-    """The server logs the stack trace beside; the caller gets an id to quote."""
-    return _answer(request, ProblemError(500, "internal", "Something went wrong here"))
-
-
-async def _problem(request: Request, error: Exception) -> Response:
-    """Every error raised on purpose becomes a problem; nobody sees a stack trace."""
-    match error:
-        case ProblemError():
-            found = error
-        case Unauthenticated():
-            headers = {"WWW-Authenticate": 'Bearer realm="audit-log"'}
-            found = ProblemError(401, "unauthenticated", "No valid credential", str(error), headers=headers)
-        case Forbidden() | AccessError():
-            found = ProblemError(403, "forbidden", "Not allowed", str(error))
-        case _:
-            log.error("can't read the log", error=str(error), request_id=request.state.request_id)
-            found = unavailable()
-    return _answer(request, found)
-
-
-def _answer(request: Request, found: ProblemError) -> Response:
-    return JSONResponse(
-        found.body(request.state.request_id),
-        found.status,
-        headers=found.headers,
-        media_type="application/problem+json",
-    )
 
 
 __all__ = ["Api", "create_app", "utc_now"]

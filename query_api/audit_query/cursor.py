@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from audit_infra.access import Signer
-from audit_query.problems import Fault, invalid
+from audit_infra.http.problems import Fault, invalid
 
 Direction = Literal["older", "newer"]
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from audit_query.problems import Fault, invalid
+from audit_infra.http.problems import Fault, invalid
 from audit_query.times import instant_of, zone_of
 from audit_schemas.event import ACTOR_TYPES, micros
 from audit_schemas.topics import CATEGORIES

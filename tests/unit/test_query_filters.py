@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit_infra.access import Signer
+from audit_infra.http.problems import ProblemError
 from audit_query import cursor, sql
 from audit_query.cursor import Cursor
 from audit_query.filters import PARAMETERS, Filter, Params, parse
 from audit_query.plans import visibility
-from audit_query.problems import ProblemError
 from audit_query.times import instant_of, midnight
 from audit_schemas.event import micros
 from tests.builders import NOON

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from audit_infra.access import PLANS, Access, AccessError, Principal, Sessions, Unauthenticated, principal_of_jwt
-from audit_query.problems import ProblemError, unavailable
+from audit_infra.http.problems import ProblemError, unavailable
 from audit_query.service import Service
 from audit_query.stream import Relayed
 from audit_query.times import zone_of

@@ -1,0 +1,1 @@
+"""What the HTTP services share: problems, request ids and metrics, and how errors become answers."""
