@@ -13,6 +13,7 @@ from audit_query.settings import QuerySettings
 
 DOCS = Path(__file__).parents[2] / "docs" / "query-api.md"
 SOURCES = Path(__file__).parents[2] / "query_api" / "audit_query"
+SHARED = Path(__file__).parents[2] / "infra" / "audit_infra" / "http"
 
 
 def test_everything_a_caller_can_use_is_described() -> None:
@@ -28,7 +29,7 @@ def test_everything_a_caller_can_use_is_described() -> None:
 def test_every_type_of_problem_is_described() -> None:
     """The stable types stand in one table, no more and no fewer."""
     described = set(re.findall(r"urn:audit-log:problem:([a-z-]+)", DOCS.read_text("utf-8")))
-    code = "\n".join(path.read_text("utf-8") for path in SOURCES.glob("*.py"))
+    code = "\n".join(path.read_text("utf-8") for folder in (SOURCES, SHARED) for path in folder.glob("*.py"))
     raised = set(re.findall(r"ProblemError\(\s*\d+,\s*\"([a-z-]+)\"", code))
     raised |= set(re.findall(r"\d+: \(\"([a-z-]+)\"", code))
     assert described == raised
