@@ -16,10 +16,11 @@ from starlette.routing import Route
 from audit_infra.access import Access, Sessions
 from audit_infra.http.answers import Answers
 from audit_infra.http.credentials import Credentials
-from audit_infra.http.problems import Fault, invalid, unavailable
+from audit_infra.http.problems import Fault, invalid
 from audit_infra.http.telemetry import Telemetry
 from audit_query.clickhouse import Reader
 from audit_query.openapi import DOCS, document
+from audit_query.problems import unavailable
 from audit_query.service import Service
 from audit_query.settings import QuerySettings
 from audit_query.stream import Relayed
@@ -181,7 +182,7 @@ def create_app(
             Route("/docs", docs),
             *web.routes(),
         ],
-        exception_handlers=Answers(unavailable().title, _ELSEWHERE).handlers(),
+        exception_handlers=Answers(unavailable(), _ELSEWHERE).handlers(),
         lifespan=lifespan,
     )
     routes = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}

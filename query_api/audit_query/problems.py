@@ -21,4 +21,11 @@ def plan_limited(upgrade_url: str) -> ProblemError:
     )
 
 
-__all__ = ["not_found", "plan_limited"]
+def unavailable() -> ProblemError:
+    """The tables can't be read now."""
+    return ProblemError(
+        503, "unavailable", "The log can't be read right now; try again in a moment", headers={"Retry-After": "5"}
+    )
+
+
+__all__ = ["not_found", "plan_limited", "unavailable"]

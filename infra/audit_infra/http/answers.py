@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from audit_infra.access import AccessError, Forbidden, Unauthenticated
-from audit_infra.http.problems import ProblemError, unavailable
+from audit_infra.http.problems import ProblemError
 from audit_schemas.errors import AuditError
 
 log = structlog.get_logger("audit_infra.http")
@@ -20,12 +20,12 @@ log = structlog.get_logger("audit_infra.http")
 class Answers:
     """The exception handlers of a service.
 
-    `unavailable_title` is what a caller reads when the service stands on something that does not answer;
-    `elsewhere` says, for paths of another service, which one takes the methods this one refuses.
+    `unavailable` is the problem when what the service stands on does not answer; `elsewhere` says, for paths of another
+    service, which one takes the methods this one refuses.
     """
 
-    def __init__(self, unavailable_title: str, elsewhere: Mapping[str, str]) -> None:
-        self._unavailable_title, self._elsewhere = unavailable_title, elsewhere
+    def __init__(self, unavailable: ProblemError, elsewhere: Mapping[str, str]) -> None:
+        self._unavailable, self._elsewhere = unavailable, elsewhere
 
     def handlers(self) -> dict[Any, Any]:
         """For the application's `exception_handlers`."""
@@ -57,7 +57,7 @@ class Answers:
                 found = ProblemError(403, "forbidden", "Not allowed", str(error))
             case _:
                 log.error("can't serve this now", error=str(error), request_id=request.state.request_id)
-                found = unavailable(self._unavailable_title)
+                found = self._unavailable
         return answer(request, found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from audit_schemas.errors import AuditError, Problem
+from audit_schemas.errors import AuditError
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +18,9 @@ class Fault:
     allowed: tuple[str, ...] = ()
     place: str = "query"
 
-    @classmethod
-    def of(cls, problem: Problem) -> Fault:
-        """A problem of an event, in the body of the request: its name is a JSON pointer."""
-        return cls(problem.pointer, problem.code, problem.message, problem.allowed, place="body")
-
     def body(self) -> dict[str, Any]:
         """As it stands in the answer."""
-        key = "pointer" if self.place == "body" else "name"
-        found: dict[str, Any] = {"in": self.place, key: self.name, "code": self.code, "message": self.message}
+        found: dict[str, Any] = {"in": self.place, "name": self.name, "code": self.code, "message": self.message}
         return found | ({"allowed": list(self.allowed)} if self.allowed else {})
 
 
@@ -67,9 +61,4 @@ def invalid(faults: tuple[Fault, ...]) -> ProblemError:
     return ProblemError(400, "invalid-request", "The request is not valid", detail, faults=faults)
 
 
-def unavailable(title: str = "The log can't be read right now; try again in a moment") -> ProblemError:
-    """What the service stands on does not answer now."""
-    return ProblemError(503, "unavailable", title, headers={"Retry-After": "5"})
-
-
-__all__ = ["Fault", "ProblemError", "invalid", "unavailable"]
+__all__ = ["Fault", "ProblemError", "invalid"]

@@ -19,7 +19,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from audit_infra.access import PLANS, Access, AccessError, Principal, Sessions, Unauthenticated, principal_of_jwt
-from audit_infra.http.problems import ProblemError, unavailable
+from audit_infra.http.problems import ProblemError
+from audit_query.problems import unavailable
 from audit_query.service import Service
 from audit_query.stream import Relayed
 from audit_query.times import zone_of
