@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from audit_consumers import rollups
 from audit_consumers.batch import Container
+from audit_consumers.decoding import Stamp
 from audit_consumers.ports import LedgerRow, ProgressRow, QuarantineRow, Stored
 from audit_consumers.positions import Log, Range
 from audit_infra.settings import ClickHouseSettings
@@ -37,6 +39,7 @@ _INSERT_SETTINGS: Mapping[str, str] = {
     "max_partitions_per_insert_block": "10000",
     "input_format_avro_allow_missing_fields": "0",
 }
+STAMP_COLUMNS = ("producer_service", "producer_instance", "producer_seq")
 _EVENTS_WHERE = (
     "kafka_topic_id = {topic_id:String} AND kafka_partition = {partition:Int32}"
     " AND kafka_offset BETWEEN {first:Int64} AND {last:Int64}"
@@ -123,11 +126,15 @@ class ClickHouseStore:
         """See `Store`."""
         names = (
             *("kafka_topic", "kafka_topic_id", "kafka_partition", "kafka_offset", "kafka_timestamp"),
-            *("reason", "detail", "has_raw", "raw"),
+            *("reason", "detail", "has_raw", "raw", *STAMP_COLUMNS),
         )
+        none = Stamp("", "", 0)
         # A tombstone has no bytes; its row is complete all the same.
         values = [
-            (*_log(row.log), row.offset, _time(row.timestamp_ms), row.reason, row.detail, 1, row.raw or b"")
+            (
+                *(*_log(row.log), row.offset, _time(row.timestamp_ms), row.reason, row.detail, 1, row.raw or b""),
+                *astuple(row.stamp or none),
+            )
             for row in rows
         ]
         self.insert_rows("audit_quarantine", names, values)
@@ -300,4 +307,4 @@ def _json(row: Sequence[Any]) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
-__all__ = ["ClickHouseStore", "connect", "ledger_row", "translated"]
+__all__ = ["STAMP_COLUMNS", "ClickHouseStore", "connect", "ledger_row", "translated"]

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit_consumers.clickhouse import ClickHouseStore
+from audit_consumers.decoding import Stamp
 from audit_consumers.ports import QuarantineRow
 from audit_consumers.positions import Log
 from audit_consumers.rollups import ROLLUPS
 from audit_schemas.codec import frame
 from audit_schemas.errors import ClickHouseBusy
-from audit_schemas.row import SELECT, datum_of_row, schema_id_of_row
+from audit_schemas.row import SELECT, datum_of_row, record_of_row, schema_id_of_row
 
 BATCH = 1000
 _POSITION = (
@@ -93,6 +94,7 @@ def _copies(store: ClickHouseStore) -> list[QuarantineRow]:
         if first is None or any(row[index] != first[index] for index in identity):
             first = row
             continue
+        producer = record_of_row(row[at:])["producer"]
         same = all(row[index] == first[index] for index in compared)
         found.append(
             QuarantineRow(
@@ -102,6 +104,7 @@ def _copies(store: ClickHouseStore) -> list[QuarantineRow]:
                 reason="duplicate" if same else "conflict",
                 detail=f"the first is {first[0]}[{first[2]}] offset {first[3]}",
                 raw=frame(datum_of_row(row[at:]), schema_id_of_row(row[at:])),
+                stamp=Stamp(producer["service"], producer["instance"], producer["seq"]),
             )
         )
     return found

@@ -12,11 +12,19 @@ from dataclasses import dataclass
 
 from audit_consumers.batch import UNDECODABLE, Batch, Container, Record, Schemas, reseal
 from audit_consumers.container import PositionEncoder, build
-from audit_consumers.decoding import datum_fault
+from audit_consumers.decoding import Stamp, datum_fault, stamp_of
 from audit_consumers.intent import token_base
 from audit_consumers.ports import LANDED, Clock, DeadLetters, LedgerRow, QuarantineRow, Store
 from audit_consumers.positions import Range
-from audit_schemas.errors import AuditError, ClickHouseBusy, ClickHouseUnavailable, RowRejected, Transient
+from audit_schemas.codec import unframe
+from audit_schemas.errors import (
+    AuditError,
+    ClickHouseBusy,
+    ClickHouseUnavailable,
+    RowRejected,
+    Transient,
+    WireError,
+)
 
 HEAL_ROUNDS = 5
 _CLOCK_SLACK_MS = 60_000
@@ -185,12 +193,21 @@ class Lander:
                 reason=reasons[record.offset()],
                 raw=record.value(),
                 key=_bytes(record.key()),
+                stamp=self._stamp(record.value()),
             )
             for record in batch.records
             if record.offset() in reasons
         ]
         self.dead_letters.publish(rows)
         self.store.quarantine(rows)
+
+    def _stamp(self, value: bytes | None) -> Stamp | None:
+        """A quarantined event is stored, so its number must not look like a lost one."""
+        try:
+            schema_id, datum = unframe(value or b"")
+            return stamp_of(self.schemas(schema_id), datum)
+        except WireError:
+            return None
 
     def _culprits(self, batch: Batch, rejected: RowRejected) -> Outcome:
         """Which rows made the engine refuse the insert: by decoding them, and where that finds none by asking it."""

@@ -38,6 +38,22 @@ class WorkerMetrics:
             "Records older than the published progress: the clocks differ by more than the margin.",
             registry=self.registry,
         )
+        self.gaps = Gauge(
+            "audit_producer_gaps", "Holes in the producers' numbers that stay open too long.", registry=self.registry
+        )
+        self.missing_events = Gauge(
+            "audit_producer_missing_events", "Events missing in those holes.", registry=self.registry
+        )
+        self.unwatched = Gauge(
+            "audit_producer_unwatched_instances",
+            "Producer instances with too many holes to go on looking.",
+            registry=self.registry,
+        )
+        self.gaps_through = Gauge(
+            "audit_producer_gaps_through_seconds",
+            "Holes are looked for in all that was stored before this moment, in seconds since 1970.",
+            registry=self.registry,
+        )
 
 
 __all__ = ["WorkerMetrics"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from audit_consumers.batch import Container, Record
+from audit_consumers.decoding import Stamp
 from audit_consumers.intent import CommitMetadata
 from audit_consumers.positions import Log, Range, TopicPartition
 
@@ -112,7 +113,7 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QuarantineRow:
-    """A record that is not in events. `raw` is its Kafka value, None for a tombstone."""
+    """A record that is not in events. `raw` is its Kafka value, None for a tombstone; `stamp` is None if unreadable."""
 
     log: Log
     offset: int
@@ -121,6 +122,7 @@ class QuarantineRow:
     detail: str = ""
     raw: bytes | None = None
     key: bytes | None = None
+    stamp: Stamp | None = None
 
 
 class DeadLetters(Protocol):

@@ -14,7 +14,9 @@ from typing import TypeVar
 import structlog
 
 from audit_consumers import contract
-from audit_consumers.clickhouse import ClickHouseStore
+from audit_consumers.clickhouse import STAMP_COLUMNS, ClickHouseStore
+from audit_consumers.gap_watch import Watched
+from audit_consumers.gaps import Folded, Gaps, Missing
 from audit_consumers.health import HealthServer
 from audit_consumers.kafka import KafkaCluster, KafkaDeadLetters, KafkaGroupConsumer
 from audit_consumers.landing import Lander
@@ -22,19 +24,20 @@ from audit_consumers.metrics import WorkerMetrics
 from audit_consumers.options import Options
 from audit_consumers.partition import Status
 from audit_consumers.ports import Store
+from audit_consumers.positions import TopicPartition
 from audit_consumers.settings import WorkerSettings
 from audit_consumers.worker import Worker
 from audit_schemas.errors import ContractBroken, Refused, Transient
 from audit_schemas.registry import CURRENT_SCHEMA_ID, StaticRegistry
-from audit_schemas.topics import dead_letter_topic, event_topics
+from audit_schemas.topics import dead_letter_topic, event_topics, topic_of
 
 log = structlog.get_logger("audit_consumers.process")
 
 T = TypeVar("T")
 _STALLED_S = 60.0
 _LAST_SECONDS = 1.0
-_POOL_THREADS = 3
-"""For ledger, progress and questions: one each."""
+_POOL_THREADS = 4
+"""For ledger, progress, questions and gaps: one each."""
 _THREADS = "worker"
 
 
@@ -77,6 +80,8 @@ def check_contract(store: Store) -> None:
     found = contract.faults(
         StaticRegistry().schema(CURRENT_SCHEMA_ID), store.columns("audit_ingest"), store.dedup_windows()
     )
+    there = store.columns("audit_quarantine")
+    found += [f"audit_quarantine has no column {name}" for name in STAMP_COLUMNS if name not in there]
     if found:
         raise ContractBroken("; ".join(found))
 
@@ -159,6 +164,7 @@ def _run(
         inserters=inserters,
         options=Options.of(settings),
         metrics=metrics,
+        watched=_watched(settings, store),
     )
     state.worker = worker
     _collect_rarely()
@@ -175,6 +181,16 @@ def _run(
         worker.stop()
         store.close()
         log.info("worker stopped")
+
+
+def _watched(settings: WorkerSettings, store: ClickHouseStore) -> Watched:
+    gaps = Gaps(store)
+
+    def look(before_ms: int) -> tuple[Folded, Missing]:
+        return gaps.fold(), gaps.missing(before_ms)
+
+    owner = TopicPartition(topic_of(settings.topic_prefix, "authentication"), 0)
+    return Watched(owner, look, settings.gap_every_s, settings.gap_after_s)
 
 
 def _collect_rarely() -> None:

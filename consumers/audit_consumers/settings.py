@@ -11,6 +11,7 @@ class PipelineSettings(KafkaSettings, ClickHouseSettings):
     """What every command of the pipeline needs."""
 
     consumer_group: str = Field("audit-workers", pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    gap_after_s: float = Field(60.0, ge=0, description="a hole in a producer's numbers is reported from this age on")
 
 
 class WorkerSettings(PipelineSettings):
@@ -31,6 +32,7 @@ class WorkerSettings(PipelineSettings):
     )
     stop_timeout_s: float = Field(10.0, gt=0, le=300, description="to finish inserts on SIGTERM and on revocation")
     session_timeout_ms: int = Field(6000, ge=1000, le=60_000, description="longest session the group may have")
+    gap_every_s: float = Field(15.0, ge=1, le=3600, description="how often producers' numbers are looked through")
     clock_skew_margin_ms: int = Field(1000, ge=0, le=60_000, description="0 where broker and worker share a host")
     bad_record_share: float = Field(0.5, gt=0, le=1)
     bad_record_window: int = Field(10_000, ge=100)

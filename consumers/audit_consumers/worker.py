@@ -16,6 +16,7 @@ from audit_consumers.batch import Record, Schemas
 from audit_consumers.delivery import Delivery
 from audit_consumers.feed import Feed
 from audit_consumers.freshness import Freshness
+from audit_consumers.gap_watch import GapWatch, Watched
 from audit_consumers.landing import Lander
 from audit_consumers.limits import BadRecords
 from audit_consumers.linger import Linger
@@ -45,7 +46,10 @@ class JoinGroup(Protocol):
 
 
 class Worker:
-    """Brings the assigned partitions into ClickHouse until told to stop. `step` is one turn of the loop."""
+    """Brings the assigned partitions into ClickHouse until told to stop. `step` is one turn of the loop.
+
+    Without `watched` it looks for no gaps among the producers' numbers.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Worker:
         inserters: Executor,
         options: Options,
         metrics: WorkerMetrics,
+        watched: Watched | None = None,
     ) -> None:
         self._cluster, self._clock, self._options, self._metrics = cluster, clock, options, metrics
         self._assigned: dict[TopicPartition, Assigned] = {}
@@ -91,6 +96,9 @@ class Worker:
             begin_again=self._begin_again,
         )
         self._freshness = Freshness(cluster=cluster, store=store, clock=clock, tasks=self._tasks)
+        self._gap_watch = (
+            GapWatch(watched, clock=clock, tasks=self._tasks, metrics=metrics) if watched is not None else None
+        )
 
     def step(self) -> None:
         """One turn: read, and move every partition as far as it can go. Raises what must stop the worker."""
@@ -105,6 +113,8 @@ class Worker:
         self._delivery.advance(assigned)
         self._balance(assigned)
         self._freshness.advance(assigned)
+        if self._gap_watch is not None:
+            self._gap_watch.advance(assigned)
         self._check_topics()
 
     def stop(self) -> None:

@@ -87,6 +87,35 @@ def verify(as_json: Annotated[bool, typer.Option("--json", help="Print the repor
 
 
 @app.command()
+def gaps(as_json: Annotated[bool, typer.Option("--json", help="Print the gaps as JSON.")] = False) -> None:
+    """Name the events that producers numbered but that are stored nowhere; exit 1 when there are some."""
+    import dataclasses
+    import json
+
+    from audit_consumers.clickhouse import ClickHouseStore
+    from audit_consumers.gaps import Gaps
+    from audit_consumers.process import SystemClock
+    from audit_consumers.settings import PipelineSettings
+
+    settings = PipelineSettings.load()
+    found = Gaps(ClickHouseStore(settings, timeout_s=600))
+    through = found.fold_all()
+    open_ = found.gaps(SystemClock().now_ms() - int(settings.gap_after_s * 1000))
+    unwatched = found.unwatched()
+    if as_json:
+        report = {
+            "gaps": [dataclasses.asdict(one) for one in open_],
+            "unwatched": [dataclasses.asdict(one) for one in unwatched],
+            "through_ms": through,
+        }
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        lines = [*map(str, open_), *map(str, unwatched)]
+        typer.echo("\n".join(lines) or "no number of any producer is missing")
+    raise typer.Exit(1 if open_ or unwatched else 0)
+
+
+@app.command()
 def dedupe() -> None:
     """Move later copies of resent events to quarantine, as duplicate or as conflict."""
     from audit_consumers.clickhouse import ClickHouseStore

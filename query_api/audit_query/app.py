@@ -96,6 +96,11 @@ class Api:
         categories = [{"name": name, "label": label} for name, label in catalogue.category_labels.items()]
         return JSONResponse({"data": {"categories": categories, "types": types}})
 
+    async def gaps(self, request: Request) -> Response:
+        principal = await self._principal(request)
+        _no_parameters(request)
+        return JSONResponse(await self._service.gaps(principal))
+
     async def export(self, request: Request) -> Response:
         principal = await self._principal(request)
         headers, body = await self._service.csv(principal, request.query_params.multi_items())
@@ -110,6 +115,7 @@ class Api:
             Route("/v1/facets/events", self.event_types),
             Route("/v1/catalogue", self.catalogue),
             Route("/v1/export", self.export),
+            Route("/v1/gaps", self.gaps),
         ]
 
 
@@ -134,6 +140,7 @@ def create_app(
         upgrade_url=settings.upgrade_url,
         topic_prefix=settings.topic_prefix,
         late_after_s=settings.late_after_s,
+        gap_after_s=settings.gap_after_s,
         clock=clock,
     )
     api = Api(service, Credentials(access, settings.jwt_secret.get_secret_value(), clock))

@@ -35,6 +35,7 @@ PATHS: dict[str, tuple[str, dict[str, tuple[dict[str, Any], str]]]] = {
     "/v1/facets/users": ("The users that appear in the log.", _SEARCH),
     "/v1/facets/events": ("The event types that appear in the log.", _SEARCH),
     "/v1/catalogue": ("All native event types and the categories.", {}),
+    "/v1/gaps": ("The events that producers numbered but that are stored nowhere, of all workspaces.", {}),
     "/v1/export": ("All matching events as CSV, streamed.", _FILTERS | _CSV),
 }
 

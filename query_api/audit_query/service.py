@@ -23,6 +23,8 @@ from audit_schemas.topics import CATEGORIES, topic_of
 
 SPARE = 9
 """Rows read beyond a page: one to know whether there are more, eight for copies of events."""
+MOST_GAPS = 1000
+"""Gaps in one answer."""
 CSV_PARAMETERS = {
     "format": ("csv",),
     "order": ("desc", "asc"),
@@ -76,12 +78,14 @@ class Service:
         upgrade_url: str,
         topic_prefix: str,
         late_after_s: float,
+        gap_after_s: float,
         clock: Callable[[], datetime],
     ) -> None:
         self._reader, self._access, self.catalogue = reader, access, catalogue
         self._signer = Signer(signing_keys, "cursor")
         self._topics = {category: topic_of(topic_prefix, category) for category in CATEGORIES}
         self._upgrade_url, self._late_after_s, self.clock = upgrade_url, late_after_s, clock
+        self._gap_after_s = gap_after_s
 
     async def visibility(self, principal: Principal) -> Visibility:
         """What the workspace's plan shows now; read on every request. Raises `Forbidden` for unknown workspaces."""
@@ -217,6 +221,24 @@ class Service:
         found: dict[str, str | None] = {category: known.get(topic) for category, topic in self._topics.items()}
         moments = [moment for moment in found.values() if moment is not None]
         return {"all": min(moments) if len(moments) == len(found) else None} | found
+
+    async def gaps(self, principal: Principal) -> dict[str, Any]:
+        """The holes in the producers' numbers that are old enough, of all workspaces: the oldest, and how many in all.
+
+        `checked_at` says until when stored events were looked at; null when that never was.
+        """
+        principal.require(Scope.ADMIN)
+        before = int((self.clock().timestamp() - self._gap_after_s) * 1000)
+        ((gaps, events, checked),) = await self._reader.rows(sql.gap_totals_of_all_workspaces(before))
+        rows = await self._reader.rows(sql.gaps_of_all_workspaces(before, MOST_GAPS))
+        unwatched = await self._reader.rows(sql.unwatched_of_all_workspaces(MOST_GAPS))
+        names = ("service", "instance", "first_seq", "last_seq", "events")
+        return {
+            "data": [dict(zip(names, row[:5], strict=True)) | {"since": milliseconds_text(row[5])} for row in rows],
+            "total": {"gaps": gaps, "events": events},
+            "unwatched": [dict(zip(("service", "instance", "from_seq"), row, strict=True)) for row in unwatched],
+            "checked_at": milliseconds_text(checked) if checked else None,
+        }
 
     async def csv(
         self, principal: Principal, params: Params

@@ -19,6 +19,7 @@ class QuerySettings(ClickHouseSettings, ControlSettings):
     local: bool = Field(default=False, description="serve the demo host shell and the plan switch; never in production")
     query_timeout_s: float = Field(10.0, gt=0, le=300)
     late_after_s: float = Field(60.0, gt=0, description="an event that arrives later than this is marked late")
+    gap_after_s: float = Field(60.0, ge=0, description="a hole in a producer's numbers is told from this age on")
 
     @field_validator("signing_keys")
     @classmethod

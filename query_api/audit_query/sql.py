@@ -1,4 +1,4 @@
-"""The queries: text with bound parameters. None can be made without a workspace. Pure."""
+"""The queries: text with bound parameters. None over events can be made without a workspace. Pure."""
 
 from __future__ import annotations
 
@@ -116,6 +116,7 @@ def one(workspace_id: str, filter_: Filter, event_id: str) -> Query:
     )
 
 
+_OLD = "since <= fromUnixTimestamp64Milli({before:Int64}, 'UTC')"
 _MATCH = "(position(lowerUTF8({0}), {{search:String}}) > 0)"
 
 
@@ -178,6 +179,37 @@ def progress(topics: Sequence[str]) -> Query:
     )
 
 
+def gaps_of_all_workspaces(before: int, rows: int) -> Query:
+    """(service, instance, first, last, events, since) of the holes open since `before` or longer, oldest first.
+
+    They belong to the producers, not to a workspace: a missing event has none. Times in milliseconds.
+    """
+    return Query(
+        "SELECT service, instance, first_seq, last_seq, events, toUnixTimestamp64Milli(since) AS at FROM audit_gaps"
+        f" WHERE {_OLD} ORDER BY at, service, instance, first_seq LIMIT {{rows:UInt32}}",
+        {"before": before, "rows": rows},
+    )
+
+
+def gap_totals_of_all_workspaces(before: int) -> Query:
+    """(holes, missing events, until when it was looked for them) for `gaps_of_all_workspaces`; 0 when never."""
+    return Query(
+        "SELECT count(), sum(toInt128(events)),"
+        " (SELECT toUnixTimestamp64Milli(max(through)) FROM audit_gap_progress)"
+        f" FROM audit_gaps WHERE {_OLD}",
+        {"before": before},
+    )
+
+
+def unwatched_of_all_workspaces(rows: int) -> Query:
+    """(service, instance, first unwatched number) of the producer instances that left too many holes."""
+    return Query(
+        "SELECT service, instance, unwatched_from FROM audit_producers FINAL WHERE unwatched_from > 0"
+        " ORDER BY ALL LIMIT {rows:UInt32}",
+        {"rows": rows},
+    )
+
+
 def _required(workspace_id: str) -> str:
     if not workspace_id:
         raise ValueError("a query needs a workspace")
@@ -191,10 +223,13 @@ __all__ = [
     "Query",
     "copies",
     "event_types",
+    "gap_totals_of_all_workspaces",
+    "gaps_of_all_workspaces",
     "instant",
     "one",
     "page",
     "progress",
+    "unwatched_of_all_workspaces",
     "users",
     "where",
     "where_first",

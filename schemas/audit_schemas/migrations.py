@@ -9,6 +9,7 @@ from importlib.resources import files
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+_VIEW = re.compile(r"\bMATERIALIZED\s+VIEW\b|\bMODIFY\s+QUERY\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Migration:
     @property
     def touches_views(self) -> bool:
         """Whether it makes or changes a view, which changes what an insert's token matches."""
-        return any("MATERIALIZED VIEW" in statement.upper() for statement in self.statements)
+        return any(_VIEW.search(statement) for statement in self.statements)
 
 
 def migrations() -> tuple[Migration, ...]:

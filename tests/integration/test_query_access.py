@@ -26,6 +26,7 @@ ENDPOINTS = (
     "/v1/facets/users?search=a",
     "/v1/facets/events",
     "/v1/export?format=csv",
+    "/v1/gaps",
 )
 
 

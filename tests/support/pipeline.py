@@ -58,22 +58,23 @@ class WorkerProcess(ServerProcess):
         except (urllib.error.URLError, OSError):
             return False
 
-    def _metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
+        """What it tells Prometheus, by name with labels."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
     def has_partitions(self) -> bool:
         """Whether it reads from any."""
-        return self._metrics().get('audit_worker_partitions{status="running"}', 0.0) > 0
+        return self.metrics().get('audit_worker_partitions{status="running"}', 0.0) > 0
 
     def ledgered(self) -> int:
         """Rows this worker has brought as far as the commit."""
-        return int(sum(value for name, value in self._metrics().items() if name.startswith("audit_worker_rows_total")))
+        return int(sum(value for name, value in self.metrics().items() if name.startswith("audit_worker_rows_total")))
 
     def sums(self) -> dict[str, float]:
         """Mean times of its attempts and commits, in milliseconds."""
-        metrics = self._metrics()
+        metrics = self.metrics()
         return {
             f"mean_{name}_ms": metrics[f"audit_worker_{name}_seconds_sum"]
             / max(1.0, metrics[f"audit_worker_{name}_seconds_count"])
