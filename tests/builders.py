@@ -37,8 +37,8 @@ def event_values(**changes: Any) -> dict[str, Any]:
 
 
 def text(most: int, least: int = 0) -> st.SearchStrategy[str]:
-    """Any Unicode text that UTF-8 can carry."""
-    return st.text(st.characters(codec="utf-8"), min_size=least, max_size=most)
+    """Any Unicode text that UTF-8 can carry and an event may hold."""
+    return st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=least, max_size=most)
 
 
 json_values = st.recursive(

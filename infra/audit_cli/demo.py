@@ -38,7 +38,8 @@ def demo(
         raise typer.BadParameter("there are no workspaces: audit-log workspaces create <id> <plan>")
     order = {"free": 0, "starter": 1, "professional": 2, "advanced": 3, "enterprise": 4}
     ids = [one.id for one in sorted(workspaces, key=lambda one: (order[one.plan], one.id))]
-    with AuditLog("demo", version="1", settings=settings, on_delivery_failure=report_failure) as audit_log:
+    audit_log = AuditLog("demo", version="1", settings=settings, on_delivery_failure=report_failure)
+    try:
         traffic = Traffic(audit_log, ids, data_dir, stopping)
         started = time.monotonic()
         if sent := traffic.send_history(events):
@@ -46,6 +47,8 @@ def demo(
         if not stopping.is_set():
             log.info("live traffic", per_second=per_second)
             traffic.run_live(per_second)
+    finally:
+        audit_log.close(settings.exit_timeout_s)
 
 
 def register(parent: typer.Typer) -> None:

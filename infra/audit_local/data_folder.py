@@ -66,6 +66,7 @@ class DataFolder:
         self.path = path.absolute()
         self.kafka = self.path / "kafka"
         self.clickhouse = self.path / "clickhouse"
+        self.spool = self.path / "spool"
         self.logs = self.path / "logs"
         self.control_database = self.path / "control.db"
         self._lock = self.path / "stack.lock"

@@ -57,6 +57,8 @@ def settings(folder: DataFolder, addresses: Addresses) -> dict[str, str]:
     return {
         "AUDIT_LOCAL": "1",
         "AUDIT_KAFKA_BOOTSTRAP_SERVERS": addresses.kafka,
+        "AUDIT_SPOOL_DIR": str(folder.spool),
+        "AUDIT_EXIT_TIMEOUT_S": "1",  # below any `stop_seconds`
         "AUDIT_CLICKHOUSE_URL": addresses.clickhouse,
         "AUDIT_CONTROL_DATABASE_URL": control_database_url(folder),
         "AUDIT_CLOCK_SKEW_MARGIN_MS": "0",  # broker and worker share a clock

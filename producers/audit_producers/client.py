@@ -2,27 +2,61 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import secrets
+import asyncio
+import dataclasses
+import difflib
 import threading
-import weakref
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack, get_args
 
-from audit_producers.ports import Closed, Position, Transport
+from audit_producers import context, folder, lifecycle, recording
+from audit_producers.adoption import Adopter
+from audit_producers.outgoing import Outgoing
+from audit_producers.ports import Closed, SpoolFull, Transport, Unconfirmed
 from audit_producers.receipt import OnFailure, Receipt
-from audit_producers.settings import ProducerSettings
+from audit_producers.settings import Mode, ProducerSettings
+from audit_producers.stats import Stats
 from audit_schemas.acceptance import Acceptance
 from audit_schemas.catalogue import load
-from audit_schemas.codec import encode_record, frame, record_of
-from audit_schemas.errors import AuditError, InvalidEvent, Problem
-from audit_schemas.event import MAX_EVENT_BYTES
+from audit_schemas.datum import head_of
+from audit_schemas.errors import InvalidEvent, Problem
+from audit_schemas.event import MAX_EVENT_BYTES, Event
 from audit_schemas.topics import topic_of
 
-_log = logging.getLogger("audit_producers")
+_TRY_AGAIN_S = 0.01
+
+
+class EventFields(TypedDict, total=False):
+    """What an event says. What is left out, or None, comes from the surrounding `audit_context` where that knows it.
+
+    `workspace_id`, `actor` ({type, id, name, email}) and `source` (web, automation, api) must come from one of the two.
+    `occurred_at` (now) and `event_id` (new) are made when missing; a resend of an event carries those of the first.
+    `changes` are {path, old, new}, which `changes_between` makes. `label` and `app_id` are for custom types alone.
+    """
+
+    workspace_id: str | None
+    actor: Mapping[str, Any] | None
+    source: str | None
+    targets: Sequence[Mapping[str, Any]] | None
+    occurred_at: datetime | str | None
+    event_id: str | None
+    on_behalf_of: Mapping[str, Any] | None
+    ip: str | None
+    user_agent: str | None
+    outcome: str | None
+    outcome_reason: str | None
+    changes: Sequence[Mapping[str, Any]] | None
+    metadata: Mapping[str, Any] | None
+    request_id: str | None
+    session_id: str | None
+    app_id: str | None
+    label: str | None
+
+
+_FIELDS = frozenset(EventFields.__annotations__)
 
 
 def _utc_now() -> datetime:
@@ -36,14 +70,23 @@ def _kafka(settings: ProducerSettings) -> Transport:
 
 
 class AuditLog:
-    """Emits events to Kafka. Thread-safe, usable in forked workers: each process has its own connection and stamp.
+    """Takes events and brings them to Kafka. One per service, made anywhere, also at import and before forking.
+
+    Thread-safe, usable from asyncio, in forked workers and in signal handlers. Nothing is opened before the first
+    event. What the three modes promise is in docs/emitting.md:
+
+    - `durable`: the event is fsynced in the local spool before its receipt says `spooled`, and goes to Kafka from there.
+    - `direct`: it goes to Kafka at once, and to the spool when Kafka does not answer.
+    - `sync`: like `direct`, and the call waits for Kafka's acknowledgement.
 
     Args:
         service: the name of the product service, part of every event's producer stamp.
         version: its version, likewise.
-        settings: where Kafka is and how much to buffer; read from the environment when not given.
-        on_delivery_failure: called with the receipt and the error of each event that Kafka did not take, on another
-            thread. Without it such an event is logged as an error; it is never silent.
+        settings: where Kafka and the spool are, and every limit; read from the environment when not given.
+        bootstrap_servers: where Kafka is, instead of the setting.
+        mode: how events are emitted where a call doesn't say, instead of the setting.
+        on_delivery_failure: called with the receipt and the error of each event that was taken and had to be given
+            back, on another thread. Without it such an event is logged as an error; it is never silent.
         transport: makes what carries the events; for tests and for other carriers.
         clock: the instant now; for tests.
     """
@@ -55,114 +98,101 @@ class AuditLog:
         version: str = "",
         settings: ProducerSettings | None = None,
         bootstrap_servers: str | None = None,
+        mode: Mode | None = None,
         on_delivery_failure: OnFailure | None = None,
         transport: Callable[[ProducerSettings], Transport] = _kafka,
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         overrides = {} if bootstrap_servers is None else {"kafka_bootstrap_servers": bootstrap_servers}
         self._settings = settings or ProducerSettings.load(**overrides)
+        self._mode = _known_mode(mode or self._settings.emit_mode)
         self._service, self._version = service, version
         self._on_failure = on_delivery_failure
         self._make_transport, self._clock = transport, clock
         self._acceptance = Acceptance(load())
         self._begin()
-        _LOGS.add(self)
+        lifecycle.register(self)
+        lifecycle.prepare_process(handle_sigterm=self._settings.handle_sigterm)
 
     def _begin(self) -> None:
-        """The state of one process; made anew in a forked child, where the parent's connection must not be touched."""
-        self._lock = threading.Lock()
-        self._instance = secrets.token_hex(8)
-        self._seq = 0
-        self._transport: Transport | None = None
+        self._starting = threading.RLock()
+        self._outgoing: Outgoing | None = None
+        self._made: list[Outgoing] = []
+        self._adopter: Adopter | None = None
         self._closed = False
 
-    def emit(
-        self,
-        event_type: str,
-        *,
-        workspace_id: str,
-        actor: Mapping[str, Any],
-        source: str,
-        targets: Sequence[Mapping[str, Any]] = (),
-        occurred_at: datetime | str | None = None,
-        event_id: str | None = None,
-        on_behalf_of: Mapping[str, Any] | None = None,
-        ip: str = "",
-        user_agent: str = "",
-        outcome: str | None = None,
-        outcome_reason: str = "",
-        changes: Sequence[Mapping[str, Any]] = (),
-        metadata: Mapping[str, Any] | None = None,
-        request_id: str = "",
-        session_id: str = "",
-        app_id: str = "",
-        label: str | None = None,
-    ) -> Receipt:
-        """Validates the event, hands it over and returns at once.
-
-        A resend of an event must carry the first one's `event_id` and `occurred_at`.
+    def emit(self, event_type: str, *, mode: Mode | None = None, **fields: Unpack[EventFields]) -> Receipt:
+        """Validates the event, takes it and returns; in mode `sync` once Kafka has it.
 
         Raises:
-            InvalidEvent: with every problem; nothing was sent.
-            BufferFull: too many events wait for Kafka; this one was not taken.
+            InvalidEvent: with every problem; nothing was taken.
+            SpoolFull: there is no room, after at most the setting `spool_full_wait_s`; nothing was taken.
+            SpoolUnavailable: the spool's folder can't be used; nothing was taken.
+            Unconfirmed: in mode `sync`, the event was taken and Kafka has not answered in time.
             Closed: after `close`.
+            TypeError: for a field that events don't have.
         """
-        event = self._acceptance.accept(
-            event_type,
-            {
-                "workspace_id": workspace_id,
-                "actor": actor,
-                "source": source,
-                "targets": targets,
-                "occurred_at": occurred_at,
-                "event_id": event_id,
-                "on_behalf_of": on_behalf_of,
-                "ip": ip,
-                "user_agent": user_agent,
-                "outcome": outcome,
-                "outcome_reason": outcome_reason,
-                "changes": changes,
-                "metadata": metadata,
-                "request_id": request_id,
-                "session_id": session_id,
-                "app_id": app_id,
-                "label": label,
-            },
-            self._clock(),
-        )
-        record = record_of(event)
-        receipt = Receipt(event.event_id)
-        topic = topic_of(self._settings.topic_prefix, event.category)
-        with self._lock:
-            # A number counts only once its event is taken, so that a hole means a lost event.
-            record["producer"] = {
-                "service": self._service,
-                "instance": self._instance,
-                "version": self._version,
-                "seq": self._seq,
-            }
-            value = frame(encode_record(record))
-            if len(value) > MAX_EVENT_BYTES:
-                fault = f"the event has {len(value)} bytes, at most {MAX_EVENT_BYTES} are taken"
-                raise InvalidEvent((Problem("", "too_large", fault),))
-            self._connected().send(topic, event.workspace_id, value, lambda at, why: self._settle(receipt, at, why))
-            self._seq += 1
+        how = self._mode if mode is None else _known_mode(mode)
+        event = self._accepted(event_type, fields)
+        if (recorder := recording.active()) is not None:
+            return recorder.take(event)
+        receipt = self._take(event, how, self._settings.spool_full_wait_s)
+        if how == "sync":
+            try:
+                receipt.wait(self._settings.confirm_timeout_s)
+            except TimeoutError as error:
+                raise Unconfirmed(str(error), receipt) from None
         return receipt
 
+    async def aemit(self, event_type: str, *, mode: Mode | None = None, **fields: Unpack[EventFields]) -> Receipt:
+        """`emit` for asyncio: returns once the mode's promise holds, and the loop goes on meanwhile.
+
+        That is, in mode `durable`, when the event is fsynced in the spool (some milliseconds); in mode `direct` at once;
+        in mode `sync` when Kafka has it. Raises what `emit` raises, `Unconfirmed` in mode `durable` too.
+        """
+        how = self._mode if mode is None else _known_mode(mode)
+        event = self._accepted(event_type, fields)
+        if (recorder := recording.active()) is not None:
+            return recorder.take(event)
+        receipt = await self._take_without_blocking(event, how)
+        try:
+            if how == "sync":
+                await receipt.acknowledged(self._settings.confirm_timeout_s)
+            elif how == "durable":
+                await receipt.durable(self._settings.confirm_timeout_s)
+        except TimeoutError as error:
+            raise Unconfirmed(str(error), receipt) from None
+        return receipt
+
+    def submit(self, event: Event, *, mode: Mode | None = None) -> Receipt:
+        """Takes an event that `Acceptance.accept` made elsewhere; returns at once in every mode, and waits for no room.
+
+        Raises `InvalidEvent` when it is too large, `SpoolFull`, `SpoolUnavailable` and `Closed`.
+        """
+        return self._take(event, self._mode if mode is None else _known_mode(mode), 0.0)
+
+    def stats(self) -> Stats:
+        """How emitting goes in this process, for its metrics and alarms."""
+        outgoing, adopter = self._outgoing, self._adopter
+        found = Stats() if outgoing is None else outgoing.stats()
+        return found if adopter is None else dataclasses.replace(found, adopted=adopter.adopted)
+
     def flush(self, timeout: float = 30.0) -> int:
-        """Waits until every event is acknowledged or failed; returns how many still are neither after `timeout` s."""
-        transport = self._transport
-        return 0 if transport is None else transport.flush(timeout)
+        """Waits until Kafka has every event that was taken; returns how many it still has not after `timeout` seconds."""
+        outgoing = self._outgoing
+        return 0 if outgoing is None else outgoing.flush(timeout)
 
     def close(self, timeout: float = 30.0) -> int:
-        """`flush`, and takes no further events. Returns how many events are left behind unacknowledged."""
-        with self._lock:
+        """Takes no further events, makes those taken durable, and waits at most `timeout` seconds for Kafka.
+
+        Returns how many Kafka does not have yet. They stay in the spool, for the next process that looks there.
+        """
+        with self._starting:
             self._closed = True
-            transport = self._transport
-        left = 0 if transport is None else transport.close(timeout)
-        if left:
-            _log.error("%d audit events were not acknowledged before the log was closed", left)
-        return left
+            outgoing, adopter = self._outgoing, self._adopter
+        if adopter is not None:
+            adopter.stop()
+        return 0 if outgoing is None else outgoing.close(timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -172,35 +202,85 @@ class AuditLog:
     ) -> None:
         self.close()
 
-    def _connected(self) -> Transport:
-        """Connects with the first event, so that a service which forks its workers connects in each of them."""
-        if self._transport is None:
-            if self._closed:
-                raise Closed("this audit log is closed")
-            self._transport = self._make_transport(self._settings)
-        return self._transport
+    def begin_in_child(self) -> None:
+        """See `audit_producers.lifecycle`: a forked child has an instance, a spool and a connection of its own."""
+        for parents in (self._outgoing, self._adopter):
+            if parents is not None:
+                lifecycle.keep_for_ever(parents)
+        self._begin()
 
-    def _settle(self, receipt: Receipt, position: Position | None, error: AuditError | None) -> None:
-        receipt.settle(position, error)
-        if error is not None:
-            if self._on_failure is None:
-                _log.error("audit event %s was not delivered: %s", receipt.event_id, error)
-            else:
-                self._on_failure(receipt, error)
+    def end_with_process(self) -> None:
+        """See `audit_producers.lifecycle`: everything becomes durable, and Kafka gets some seconds."""
+        self.close(self._settings.exit_timeout_s)
+
+    def _accepted(self, event_type: str, fields: EventFields) -> Event:
+        if not fields.keys() <= _FIELDS:
+            raise TypeError(_unknown(sorted(fields.keys() - _FIELDS)))
+        return self._acceptance.accept(event_type, context.filled(fields), self._clock())  # type: ignore[arg-type]  # a dictionary
+
+    def _take(self, event: Event, mode: Mode, wait_s: float) -> Receipt:
+        outgoing = self._outgoing or self._begun()
+        head = head_of(event)
+        if len(head) + outgoing.stamp_bytes > MAX_EVENT_BYTES:
+            fault = f"the event has {len(head) + outgoing.stamp_bytes} bytes, at most {MAX_EVENT_BYTES} are taken"
+            raise InvalidEvent((Problem("", "too_large", fault),))
+        receipt = Receipt(event.event_id)
+        topic = topic_of(self._settings.topic_prefix, event.category)
+        outgoing.take(topic, event.workspace_id, head, receipt, direct=mode != "durable", wait_s=wait_s)
+        return receipt
+
+    async def _take_without_blocking(self, event: Event, mode: Mode) -> Receipt:
+        deadline = time.monotonic() + self._settings.spool_full_wait_s
+        while True:
+            try:
+                return self._take(event, mode, 0.0)
+            except SpoolFull:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(_TRY_AGAIN_S)
+
+    def _begun(self) -> Outgoing:
+        """Begins with the first event, so that a service which forks its workers begins in each of them."""
+        with self._starting:
+            if self._outgoing is None:
+                if self._closed:
+                    raise Closed("this audit log is closed")
+                folder.prepare(self._settings.spool_dir)
+                lifecycle.prepare_process(handle_sigterm=self._settings.handle_sigterm)
+                make = self._new_transport
+                made = Outgoing(self._settings, self._service, self._version, make, self._now_ms, self._on_failure)
+                # A signal handler may emit on this very thread meanwhile and come here too: the first one made stays.
+                self._made.append(made)
+                self._outgoing = self._made[0]
+                if self._outgoing is made:
+                    made.start()
+                    self._start_adopter()
+            return self._outgoing
+
+    def _start_adopter(self) -> None:
+        if self._settings.adopt_interval_s:
+            self._adopter = Adopter(self._settings, self._new_transport, self._now_ms)
+            threading.Thread(target=self._adopter.run, name="audit-log-adopter", daemon=True).start()
+
+    def _new_transport(self) -> Transport:
+        return self._make_transport(self._settings)
+
+    def _now_ms(self) -> int:
+        return int(self._clock().timestamp() * 1000)
 
 
-_LOGS: weakref.WeakSet[AuditLog] = weakref.WeakSet()
-_PARENTS: list[Transport] = []
+def _known_mode(mode: Mode) -> Mode:
+    if mode not in get_args(Mode):
+        raise ValueError(f"the mode {mode!r} is none of {', '.join(get_args(Mode))}")
+    return mode
 
 
-def _after_fork() -> None:
-    for log in _LOGS:
-        if log._transport is not None:  # noqa: SLF001 - the class's own module
-            # Kept, not closed: freeing the parent's handle in a child that lacks its threads would hang.
-            _PARENTS.append(log._transport)  # noqa: SLF001 - the class's own module
-        log._begin()  # noqa: SLF001 - the class's own module
+def _unknown(names: Sequence[str]) -> str:
+    said = []
+    for name in names:
+        near = difflib.get_close_matches(name, _FIELDS, n=1)
+        said.append(f"events have no field {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
+    return "; ".join(said)
 
 
-os.register_at_fork(after_in_child=_after_fork)
-
-__all__ = ["AuditLog"]
+__all__ = ["AuditLog", "EventFields"]

@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import Field
 
 from audit_infra.settings import KafkaSettings
 
+Mode = Literal["durable", "direct", "sync"]
+
 
 class ProducerSettings(KafkaSettings):
-    """Times in the unit of their name."""
+    """Times and sizes in the unit of their name."""
 
+    emit_mode: Mode = Field(
+        "durable",
+        description="durable: the spool first; direct: Kafka, the spool on trouble; sync: wait for Kafka",
+    )
+    spool_dir: Path = Field(
+        Path(".data/spool"),
+        description="a folder on a volume that outlives the process; for one Kafka cluster, shared by its services",
+    )
+    spool_max_mib: int = Field(1024, ge=1, le=1_048_576, description="waiting events of one process before SpoolFull")
+    spool_max_age_h: float = Field(168, gt=0, le=8760, description="age of the oldest waiting event before SpoolFull")
+    spool_full_wait_s: float = Field(
+        0.0, ge=0, le=300, description="how long a caller waits for room before SpoolFull; 0: not at all"
+    )
+    spool_buffer_mib: int = Field(64, ge=1, le=16_384, description="events in memory that are not on the disk yet")
+    adopt_interval_s: float = Field(
+        15.0, ge=0, le=86_400, description="how often spools of dead processes are looked for; 0: never"
+    )
+    in_flight_events: int = Field(20_000, ge=1, le=1_000_000, description="events Kafka has not acknowledged yet")
+    in_flight_mib: int = Field(64, ge=1, le=2047)
     linger_ms: int = Field(5, ge=0, le=1000, description="how long events wait for company on the way to Kafka")
-    buffer_events: int = Field(100_000, ge=100, le=10_000_000, description="events in memory before BufferFull")
-    buffer_kib: int = Field(262_144, ge=1024, le=2_097_151)
-    delivery_timeout_s: int = Field(
-        86_400, ge=1, le=2_000_000, description="how long an event is tried; the client's own five minutes lose outages"
+    direct_patience_s: float = Field(
+        2.0, gt=0, le=300, description="a direct event that waits longer for Kafka goes to the spool"
+    )
+    confirm_timeout_s: float = Field(
+        10.0, gt=0, le=300, description="how long a sync emit waits for Kafka, and aemit for the disk"
+    )
+    exit_timeout_s: float = Field(5.0, ge=0, le=300, description="how long the end of the process waits for Kafka")
+    handle_sigterm: bool = Field(
+        default=True, description="where SIGTERM has no handler, end the interpreter in order instead of at once"
     )
 
 
-__all__ = ["ProducerSettings"]
+__all__ = ["Mode", "ProducerSettings"]

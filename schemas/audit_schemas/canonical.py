@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _NIL = "00000000-0000-0000-0000-000000000000"
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 _NO_ADDRESS = b"\0" * 16
+_WHOLE = 2**63
 
 _encode_json = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False
@@ -22,7 +24,7 @@ _encode_json = json.JSONEncoder(
 
 def canonical_uuid(value: str | UUID) -> str:
     """UUID text in lower case, 36 characters. Raises `ValueError` for other spellings and for the nil UUID."""
-    text = str(value).lower()
+    text = (value if type(value) is str else str(value)).lower()
     if _UUID.fullmatch(text) is None:
         raise ValueError("is not a UUID of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
     if text == _NIL:
@@ -30,6 +32,7 @@ def canonical_uuid(value: str | UUID) -> str:
     return text
 
 
+@lru_cache(maxsize=8192)  # the same few people act again and again, and reading an address takes 3 µs
 def canonical_ip(value: str) -> str:
     """An address as RFC 5952 text; a mapped IPv4 becomes IPv4, empty stays empty.
 
@@ -66,6 +69,8 @@ def canonical_json(value: Any) -> str:
     Raises `ValueError` for NaN and infinities, values JSON has no form for, keys that are not text, unpaired
     surrogates, and nesting too deep to write.
     """
+    if type(value) is dict and (flat := _flat(value)) is not None:
+        return flat
     try:
         text = _encode_json(value)
         text.encode()
@@ -77,6 +82,26 @@ def canonical_json(value: Any) -> str:
         raise ValueError("has text with unpaired surrogates") from None
     _refuse_other_keys(value)
     return text
+
+
+def _flat(value: dict[Any, Any]) -> str | None:
+    """The JSON of a small object of plain texts and whole numbers, in half the encoder's time; None for all others."""
+    if not 0 < len(value) <= 8:
+        return None
+    parts = []
+    for key, inner in value.items():
+        kind = type(inner)
+        if type(key) is not str:
+            return None
+        if kind is str:
+            parts.append((key, _encode_json(inner)))
+        elif kind is int and -_WHOLE < inner < _WHOLE:
+            parts.append((key, str(inner)))
+        else:
+            return None
+    parts.sort()
+    text = "{" + ",".join([f"{_encode_json(key)}:{inner}" for key, inner in parts]) + "}"
+    return text if text.isascii() else None
 
 
 def _refuse_other_keys(value: Any) -> None:

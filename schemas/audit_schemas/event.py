@@ -40,23 +40,45 @@ MAX_USER_AGENT: Final = 1024
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _TARGET_TYPE: Final = r"^[a-z][a-z0-9_]{0,63}$"
+_NUMBER: Final = re.compile(r"\s*[-+]?[0-9]*\.?[0-9]*(e[-+]?[0-9]+)?\s*", re.IGNORECASE)
+_LEAP_SECOND: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d):60((?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)?)")
+_NO_NUL: Final = r"^[^\x00]*$"
+_NUL_FOUND: Final = "must not hold NUL characters"
+_NUL_IN_JSON: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _METADATA_KEYS, _KEY_LENGTH, _TEXT_LENGTH, _CHANGES = 50, 40, 500, 64
 
 
 def _instant(value: Any) -> Any:
-    """Numbers are refused: pydantic would guess seconds or milliseconds from their size."""
-    if isinstance(value, (int, float)):
-        raise ValueError("must be a datetime or RFC 3339 text, not a number")  # noqa: TRY004 - pydantic wants ValueError
-    return value
+    """Numbers, also as text, are refused: pydantic would guess seconds or milliseconds from their size.
+
+    A leap second, 23:59:60, is the second after it: no clock of ours can show it.
+    """
+    if isinstance(value, (int, float)) or (isinstance(value, str) and _NUMBER.fullmatch(value)):
+        raise ValueError("must be a datetime or RFC 3339 text, not a number")
+    leap = _LEAP_SECOND.fullmatch(value) if isinstance(value, str) else None
+    if leap is None:
+        return value
+    before = datetime.fromisoformat(f"{leap[1]}:59{leap[2].upper()}")
+    if before.tzinfo is None or _in_utc(before).strftime("%H:%M:%S") != "23:59:59":
+        raise ValueError("has a second 60 where no leap second can be")
+    return _in_utc(before) + timedelta(seconds=1)
 
 
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("must carry its offset from UTC")
-    value = value.astimezone(UTC)
+    value = _in_utc(value)
     if not EPOCH <= value < _LATEST:
         raise ValueError("must lie between 1970 and 2200")
     return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    """In UTC, and never so late that a second more would overflow."""
+    try:
+        return min(value.astimezone(UTC), _LATEST)
+    except OverflowError:
+        raise ValueError("must lie between 1970 and 2200") from None
 
 
 def _parsed(value: Any, kind: type, name: str) -> Any:
@@ -71,13 +93,31 @@ def _parsed(value: Any, kind: type, name: str) -> Any:
     return value
 
 
+def _within_limits(value: dict[Any, Any]) -> bool:
+    """Whether there is nothing to look into: few keys, short texts and numbers. Spares the usual event the long look."""
+    if len(value) > _METADATA_KEYS:
+        return False
+    for key, inner in value.items():
+        kind = type(inner)
+        if type(key) is not str or len(key) > _KEY_LENGTH:
+            return False
+        if (len(inner) > _TEXT_LENGTH) if kind is str else (kind is not int):
+            return False
+    return True
+
+
 def _metadata(value: Any) -> str:
     if value == {} or value == "{}":
         return "{}"
+    if type(value) is dict and _within_limits(value):
+        return _without_nul(canonical_json(value))
     value = _parsed(value, Mapping, "object")
     faults = [f"key {key!r} is longer than {_KEY_LENGTH}" for key in value if len(str(key)) > _KEY_LENGTH]
     if len(value) > _METADATA_KEYS:
-        faults.append(f"has {len(value)} keys, at most {_METADATA_KEYS} are kept")
+        # Keys that begin with _ are the log's own and come on top.
+        keys = sum(not str(key).startswith("_") for key in value)
+        if keys > _METADATA_KEYS:
+            faults.append(f"has {keys} keys, at most {_METADATA_KEYS} are kept")
     pending = [(str(key), inner) for key, inner in value.items()]
     while pending:
         path, inner = pending.pop()
@@ -90,11 +130,11 @@ def _metadata(value: Any) -> str:
             pending.extend((f"{path}.{index}", deeper) for index, deeper in enumerate(inner))
     if faults:
         raise ValueError("; ".join(faults))
-    return canonical_json(dict(value))
+    return _without_nul(canonical_json(dict(value)))
 
 
 def _changes(value: Any) -> str:
-    if value == [] or value == "[]":
+    if value == [] or value == () or value == "[]":
         return "[]"
     value = _parsed(value, Sequence, "array")
     faults = [f"has {len(value)} entries, at most {_CHANGES} are kept"] if len(value) > _CHANGES else []
@@ -105,10 +145,16 @@ def _changes(value: Any) -> str:
             faults.append(f"entry {index}: path must be text of 1 to 256 characters")
     if faults:
         raise ValueError("; ".join(faults))
-    return canonical_json([dict(change) for change in value])
+    return _without_nul(canonical_json([dict(change) for change in value]))
 
 
-def _text(most: int, least: int = 0, pattern: str | None = None) -> Any:
+def _without_nul(text: str) -> str:
+    if "\\u0000" in text and _NUL_IN_JSON.search(text):
+        raise ValueError(_NUL_FOUND)
+    return text
+
+
+def _text(most: int, least: int = 0, pattern: str = _NO_NUL) -> Any:
     return StringConstraints(strict=True, min_length=least, max_length=most, pattern=pattern)
 
 
@@ -202,12 +248,16 @@ def problems_of(error: ValidationError) -> tuple[Problem, ...]:
     return tuple(
         Problem(
             pointer="".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in fault["loc"]),
-            code=fault["type"],
-            message=fault["msg"].removeprefix("Value error, "),
+            code="nul" if _has_nul(fault) else fault["type"],
+            message=_NUL_FOUND if _has_nul(fault) else fault["msg"].removeprefix("Value error, "),
             allowed=_allowed(fault),
         )
         for fault in error.errors(include_url=False)
     )
+
+
+def _has_nul(fault: Any) -> bool:
+    return bool(fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] == _NO_NUL)
 
 
 def _allowed(fault: Any) -> tuple[str, ...]:
@@ -218,7 +268,8 @@ def _allowed(fault: Any) -> tuple[str, ...]:
 
 def micros(instant: datetime) -> int:
     """Microseconds since 1970, exactly (`datetime.timestamp` goes through a float)."""
-    return (instant - EPOCH) // timedelta(microseconds=1)
+    since = instant - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def instant_of(value: int) -> datetime:

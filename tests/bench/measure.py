@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,3 +48,8 @@ def until(reached: Callable[[], bool], seconds: float, what: str) -> float:
             raise TimeoutError(f"{what} took more than {seconds:g} s")
         time.sleep(0.25)
     return time.monotonic()
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The value below which this share of the ordered values lies."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -58,7 +58,7 @@ def test_the_bare_install_is_the_sdk(wheel: Path, tmp_path: Path) -> None:
     run(UV, "pip", "install", "--quiet", "--python", python, "--no-deps", str(wheel))
     script = (
         "import importlib.util as u\n"
-        "from audit_producers import AuditLog, BufferFull, InvalidEvent\n"
+        "from audit_producers import AuditLog, InvalidEvent, SpoolFull\n"
         "absent = ['clickhouse_connect', 'starlette', 'sqlalchemy', 'chdb', 'structlog', 'typer']\n"
         "assert not [name for name in absent if u.find_spec(name)]\n"
         "log = AuditLog('service', bootstrap_servers='127.0.0.1:9')\n"

@@ -2,85 +2,97 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from audit_producers import AuditLog, BufferFull, Closed, InvalidEvent, NotDelivered, Position, ProducerSettings
-from audit_producers.ports import Delivered
-from audit_schemas.codec import decode, unframe
-from audit_schemas.event import Event
+from audit_producers import (
+    AuditLog,
+    Closed,
+    EventFields,
+    InvalidEvent,
+    Mode,
+    Position,
+    ProducerSettings,
+    Receipt,
+    Unconfirmed,
+    audit_context,
+)
+from audit_producers.adoption import Adopter
+from tests.support.transport import MemoryBroker
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 ADA = {"type": "internal_user", "id": "u1", "name": "Ada", "email": "ada@example.com"}
 
 
-@dataclass
-class Memory:
-    """A transport that keeps what it is given and acknowledges when told."""
-
-    room: int = 10**9
-    sent: list[tuple[str, str, bytes]] = field(default_factory=list)
-    waiting: list[Delivered] = field(default_factory=list)
-    closed: bool = False
-
-    def send(self, topic: str, key: str, value: bytes, delivered: Delivered) -> None:
-        if self.closed:
-            raise Closed("closed")
-        if len(self.sent) >= self.room:
-            raise BufferFull("full")
-        self.sent.append((topic, key, value))
-        self.waiting.append(delivered)
-
-    def flush(self, timeout: float) -> int:
-        return len(self.waiting)
-
-    def close(self, timeout: float) -> int:
-        self.closed = True
-        return len(self.waiting)
-
-    def event(self, number: int = -1) -> Event:
-        return decode(unframe(self.sent[number][2])[1])
+@pytest.fixture
+def broker() -> MemoryBroker:
+    """Takes everything at once."""
+    return MemoryBroker()
 
 
-def log_on(memory: Memory, **options: Any) -> AuditLog:
-    return AuditLog(
-        "billing", version="3.1", settings=ProducerSettings(), transport=lambda _: memory, clock=lambda: NOW, **options
-    )
+@pytest.fixture
+def log_with(broker: MemoryBroker, tmp_path: Path) -> Iterator[Callable[..., AuditLog]]:
+    """Makes logs that write to the broker, with these settings; they are closed at the end."""
+    made: list[AuditLog] = []
+
+    def make(on_delivery_failure: Any = None, **settings: Any) -> AuditLog:
+        one = AuditLog(
+            "billing",
+            version="3.1",
+            settings=ProducerSettings(**{"spool_dir": tmp_path, "adopt_interval_s": 0, **settings}),
+            transport=broker.transport,
+            clock=lambda: NOW,
+            on_delivery_failure=on_delivery_failure,
+        )
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        one.close(0)
 
 
-def emit(log: AuditLog, event_type: str = "file.downloaded", **fields: Any) -> Any:
+@pytest.fixture
+def log(log_with: Callable[..., AuditLog]) -> AuditLog:
+    """A log with the usual settings."""
+    return log_with()
+
+
+def emit(log: AuditLog, event_type: str = "file.downloaded", **fields: Any) -> Receipt:
     return log.emit(event_type, **({"workspace_id": "w1", "actor": ADA, "source": "web"} | fields))
 
 
-def test_an_event_is_stamped_framed_and_keyed() -> None:
+def sent(log: AuditLog, event_type: str = "file.downloaded", **fields: Any) -> Receipt:
+    """Emits and waits until the broker has it."""
+    receipt = emit(log, event_type, **fields)
+    receipt.wait(10)
+    return receipt
+
+
+def test_an_event_is_stamped_framed_and_keyed(log: AuditLog, broker: MemoryBroker) -> None:
     """What is sent carries the catalogue's category, the producer's stamp and the workspace as key."""
-    memory = Memory()
-    receipt = emit(log_on(memory), targets=[{"type": "file", "id": "f1", "name": "x"}], ip="::ffff:203.0.113.7")
-    event = memory.event()
-    assert memory.sent[0][:2] == ("audit.files", "w1")
-    assert (event.event_id, event.category, event.occurred_at, event.ip) == (
-        receipt.event_id,
-        "files",
-        NOW,
-        "203.0.113.7",
-    )
+    receipt = sent(log, targets=[{"type": "file", "id": "f1", "name": "x"}], ip="::ffff:203.0.113.7")
+    (event,) = broker.events
+    assert (broker.records[0].topic, broker.records[0].key) == ("audit.files", "w1")
+    assert (event.event_id, event.category) == (receipt.event_id, "files")
+    assert (event.occurred_at, event.ip) == (NOW, "203.0.113.7")
     assert (event.producer.service, event.producer.version, event.producer.seq) == ("billing", "3.1", 0)
     assert len(event.producer.instance) == 16
 
 
-def test_all_problems_come_in_one_exception_and_nothing_is_sent() -> None:
+def test_all_problems_come_in_one_exception_and_nothing_is_sent(log: AuditLog, broker: MemoryBroker) -> None:
     """A caller mends its event in one go."""
-    memory = Memory()
     with pytest.raises(InvalidEvent) as raised:
         emit(
-            log_on(memory),
+            log,
             "file.downloade",
             workspace_id="no good",
             actor={"type": "robot"},
@@ -97,7 +109,7 @@ def test_all_problems_come_in_one_exception_and_nothing_is_sent() -> None:
         "/targets/0/colour",
     }
     assert "file.downloaded" in str(raised.value)
-    assert memory.sent == []
+    assert (log.close(), broker.records) == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -112,108 +124,145 @@ def test_all_problems_come_in_one_exception_and_nothing_is_sent() -> None:
         ("deal.won", {}, "/event_type"),
     ],
 )
-def test_the_rules_of_the_catalogue_and_the_limits_hold(event_type: str, fields: dict[str, Any], pointer: str) -> None:
+def test_the_rules_of_the_catalogue_and_the_limits_hold(
+    log: AuditLog, event_type: str, fields: dict[str, Any], pointer: str
+) -> None:
     """Updates say what changed, targets fit the type, instants are plausible, events have a size."""
-    memory = Memory()
     with pytest.raises(InvalidEvent) as raised:
-        emit(log_on(memory), event_type, **fields)
+        emit(log, event_type, **fields)
     assert [problem.pointer for problem in raised.value.problems] == [pointer]
-    assert memory.sent == []
+    assert log.stats().accepted == 0
 
 
-def test_a_custom_app_names_its_own_events() -> None:
+def test_a_field_that_events_do_not_have_is_refused_with_the_nearest(log: AuditLog) -> None:
+    """As Python does it for parameters, so that a typing error is seen where it was made."""
+    with pytest.raises(TypeError, match="no field 'target'; did you mean targets"):
+        emit(log, target=[])
+    with pytest.raises(ValueError, match="'fast' is none of durable, direct, sync"):
+        emit(log, mode="fast")
+
+
+def test_what_is_left_out_comes_from_the_context(log: AuditLog, broker: MemoryBroker) -> None:
+    """A handler writes one line; what it says itself wins."""
+    with audit_context(workspace_id="w7", actor=ADA, source="api", ip="203.0.113.9", request_id="r1"):
+        log.emit("file.downloaded", source="web").wait(10)
+    (event,) = broker.events
+    assert (event.workspace_id, event.actor.id, event.source) == ("w7", "u1", "web")
+    assert (event.ip, event.request_id) == ("203.0.113.9", "r1")
+    with pytest.raises(InvalidEvent) as raised:
+        log.emit("file.downloaded")
+    assert {problem.pointer for problem in raised.value.problems} == {"/workspace_id", "/actor", "/source"}
+
+
+def test_a_custom_app_names_its_own_events(log: AuditLog, broker: MemoryBroker) -> None:
     """They are in the category developer, with the app's label or one made from the name."""
-    memory = Memory()
-    log = log_on(memory)
-    emit(log, "deal.stage_changed", app_id="crm-sync")
-    assert (memory.event().category, memory.event().label) == ("developer", "Deal Stage Changed")
-    emit(log, "deal.won", app_id="crm-sync", label="Deal won 🎉")
-    assert memory.event().label == "Deal won 🎉"
+    sent(log, "deal.stage_changed", app_id="crm-sync")
+    sent(log, "deal.won", app_id="crm-sync", label="Deal won 🎉")
+    assert [(event.category, event.label) for event in broker.events] == [
+        ("developer", "Deal Stage Changed"),
+        ("developer", "Deal won 🎉"),
+    ]
 
 
-def test_secrets_never_leave_the_process() -> None:
+def test_secrets_never_leave_the_process(log: AuditLog, broker: MemoryBroker, tmp_path: Path) -> None:
     """Values of fields on the secret list are replaced, at the path and inside the values; that they changed stays."""
-    memory = Memory()
+    broker.set(up=False)
     changes = [
         {"path": "settings.password", "old": "hunter2", "new": "hunter3"},
         {"path": "webhook", "old": None, "new": {"url": "https://x", "auth": [{"Secret": "s3cr3t"}]}},
         {"path": "name", "old": "a", "new": "b"},
     ]
-    emit(log_on(memory), "client.updated", changes=changes)
-    assert json.loads(memory.event().changes) == [
+    receipt = emit(log, "client.updated", changes=changes)
+    receipt.wait_durable(10)
+    spooled = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"webhook" in spooled
+    assert not any(secret in spooled for secret in (b"hunter", b"s3cr3t"))
+    broker.set(up=True)
+    receipt.wait(10)
+    assert json.loads(broker.events[0].changes) == [
         {"path": "settings.password", "old": {"redacted": True}, "new": {"redacted": True}},
         {"path": "webhook", "old": None, "new": {"url": "https://x", "auth": [{"Secret": {"redacted": True}}]}},
         {"path": "name", "old": "a", "new": "b"},
     ]
-    assert b"hunter" not in memory.sent[0][2]
-    assert b"s3cr3t" not in memory.sent[0][2]
 
 
-def test_a_long_user_agent_is_cut_and_says_so() -> None:
+def test_a_long_user_agent_is_cut_and_says_so(log: AuditLog, broker: MemoryBroker) -> None:
     """The one field that is cut rather than refused, since its sender can't be told."""
-    memory = Memory()
-    emit(log_on(memory), user_agent="x" * 3000, metadata={"a": 1})
-    assert len(memory.event().user_agent) == 1024
-    assert json.loads(memory.event().metadata) == {"a": 1, "_truncated": ["user_agent"]}
+    sent(log, user_agent="x" * 3000, metadata={"a": 1})
+    (event,) = broker.events
+    assert len(event.user_agent) == 1024
+    assert json.loads(event.metadata) == {"a": 1, "_truncated": ["user_agent"]}
 
 
-def test_a_full_buffer_is_an_error_and_leaves_no_hole() -> None:
-    """An event that was not taken has no number; the next one gets it."""
-    memory = Memory(room=1)
-    log = log_on(memory)
-    emit(log)
-    with pytest.raises(BufferFull):
-        emit(log)
-    memory.room = 2
-    emit(log)
-    assert [memory.event(number).producer.seq for number in (0, 1)] == [0, 1]
-
-
-def test_receipts_tell_what_became_of_the_event() -> None:
-    """Pending, then acknowledged with a position or failed with a reason; failures also reach the callback."""
-    memory, failures = Memory(), []
-    log = log_on(memory, on_delivery_failure=lambda receipt, error: failures.append((receipt, error)))
-    good, bad = emit(log), emit(log)
-    assert good.state == bad.state == "pending"
+def test_receipts_tell_how_far_the_event_is(log: AuditLog, broker: MemoryBroker) -> None:
+    """Durable on the disk first, then in Kafka, with the position."""
+    broker.set(up=False)
+    receipt = emit(log)
+    assert receipt.wait_durable(10) == "spooled"
+    assert receipt.state == "spooled"
     with pytest.raises(TimeoutError):
-        good.wait(0)
-    position = Position("audit.files", 0, 7)
-    memory.waiting[0](position, None)
-    memory.waiting[1](None, NotDelivered("gone"))
-    assert (good.state, good.wait()) == ("acknowledged", position)
-    assert bad.state == "failed"
-    with pytest.raises(NotDelivered):
-        bad.wait()
-    assert failures == [(bad, bad.error)]
+        receipt.wait(0)
+    broker.set(up=True)
+    assert receipt.wait(10) == Position("audit.files", 0, 0)
+    assert (receipt.state, receipt.durability) == ("acknowledged", "kafka")
 
 
-def test_after_close_nothing_is_taken() -> None:
-    """`close` says how many events are left unacknowledged."""
-    memory = Memory()
-    log = log_on(memory)
+def test_sync_waits_for_kafka_and_says_when_it_does_not_answer(
+    log_with: Callable[..., AuditLog], broker: MemoryBroker
+) -> None:
+    """The event is kept all the same: its receipt goes on, and it arrives once."""
+    log = log_with(confirm_timeout_s=0.05, direct_patience_s=0.05)
+    assert emit(log, mode="sync").state == "acknowledged"
+    broker.set(up=False)
+    with pytest.raises(Unconfirmed) as raised:
+        emit(log, mode="sync")
+    assert raised.value.receipt.wait_durable(10) == "spooled"
+    broker.set(up=True)
+    raised.value.receipt.wait(10)
+    assert [event.producer.seq for event in broker.events] == [0, 1]
+
+
+def test_after_close_nothing_is_taken(log: AuditLog, broker: MemoryBroker, tmp_path: Path) -> None:
+    """`close` says how many events Kafka does not have; they are in the spool."""
+    broker.set(up=False)
     emit(log)
-    assert log.close() == 1
+    assert log.close(0.05) == 1
+    assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".lock", ".spool"]
     with pytest.raises(Closed):
         emit(log)
 
 
-def test_threads_share_one_log() -> None:
-    """Eight threads: every id is unique and the numbers have no hole."""
-    memory = Memory()
-    log = log_on(memory)
+def test_threads_share_one_log(log: AuditLog, broker: MemoryBroker) -> None:
+    """Eight threads in all modes: every id is unique, the numbers have no hole and arrive in order."""
 
-    def work() -> None:
-        for _ in range(1000):
-            emit(log)
+    def work(mode: Mode) -> None:
+        for _ in range(500):
+            emit(log, mode=mode)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
+    threads = [threading.Thread(target=work, args=[mode]) for mode in ("durable", "direct") * 4]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    events = [memory.event(number) for number in range(8000)]
-    assert len({event.event_id for event in events}) == 8000
-    assert [event.producer.seq for event in events] == list(range(8000))
+    assert log.flush(30) == 0
+    events = broker.events
+    assert len({event.event_id for event in events}) == 4000
+    assert [event.producer.seq for event in events] == list(range(4000))
+
+
+def test_emitting_from_asyncio_keeps_the_loop_free(log: AuditLog, broker: MemoryBroker) -> None:
+    """`aemit` returns once the mode's promise holds."""
+    fields: EventFields = {"workspace_id": "w1", "actor": ADA, "source": "web"}
+
+    async def emits() -> None:
+        receipts = await asyncio.gather(*(log.aemit("file.downloaded", **fields) for _ in range(50)))
+        assert all(receipt.durability is not None for receipt in receipts)
+        assert (await log.aemit("file.downloaded", mode="sync", **fields)).state == "acknowledged"
+        await log.aemit("file.downloaded", mode="direct", **fields)
+
+    asyncio.run(emits())
+    assert log.flush(10) == 0
+    assert [event.producer.seq for event in broker.events] == list(range(52))
 
 
 def in_child(work: Callable[[], bytes]) -> bytes:
@@ -232,25 +281,28 @@ def in_child(work: Callable[[], bytes]) -> bytes:
     return found
 
 
-def test_a_forked_child_has_a_stamp_and_a_connection_of_its_own() -> None:
-    """The child's numbers begin again under another instance; the parent's go on."""
-    made: list[Memory] = []
-
-    def make(_: ProducerSettings) -> Memory:
-        made.append(Memory())
-        return made[-1]
-
-    log = AuditLog("billing", settings=ProducerSettings(), transport=make, clock=lambda: NOW)
-    emit(log)
+def test_a_forked_child_has_a_stamp_and_a_spool_of_its_own(log: AuditLog, broker: MemoryBroker, tmp_path: Path) -> None:
+    """The child's numbers begin again under another instance, the parent's go on; neither disturbs the other's spool."""
+    broker.set(up=False)
+    emit(log).wait_durable(10)
 
     def child() -> bytes:
-        emit(log)
-        event = made[-1].event()
-        return json.dumps([len(made), event.producer.instance, event.producer.seq]).encode()
+        # The threads of the parent's broker are not here: the child looks at its own spool.
+        receipt = emit(log)
+        receipt.wait_durable(10)
+        stats = log.stats()
+        log.close(0)
+        return json.dumps([stats.accepted, receipt.state]).encode()
 
-    count, instance, seq = json.loads(in_child(child))
-    emit(log)
-    mine = made[0].event()
-    assert (count, seq) == (2, 0)
-    assert instance != mine.producer.instance
-    assert (len(made), mine.producer.seq) == (1, 1)
+    accepted, state = json.loads(in_child(child))
+    assert (accepted, state) == (1, "spooled")
+    emit(log).wait_durable(10)
+    broker.set(up=True)
+    assert log.flush(10) == 0
+    log.close()
+    orphan = Adopter(ProducerSettings(spool_dir=tmp_path), lambda: broker.transport(ProducerSettings()), lambda: 0)
+    assert orphan.look() == 1
+    first, second, child_event = (event.producer for event in broker.events)
+    assert (first.seq, second.seq, child_event.seq) == (0, 1, 0)
+    assert first.instance == second.instance != child_event.instance
+    assert list(tmp_path.iterdir()) == []

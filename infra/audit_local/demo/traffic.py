@@ -16,7 +16,7 @@ import structlog
 
 from audit_local.demo.stories import Happening, Said, Scene, happening, history, stories
 from audit_local.demo.world import World, world
-from audit_producers import AuditLog, BufferFull, Receipt
+from audit_producers import AuditLog, Receipt, SpoolFull
 from audit_schemas.errors import AuditError
 
 log = structlog.get_logger("audit_local.demo")
@@ -107,7 +107,7 @@ class Traffic:
         while True:
             try:
                 return self._log.emit(one.event_type, **fields)
-            except BufferFull:
+            except SpoolFull:
                 if self._stopping.wait(_FULL_S):
                     raise
 
@@ -126,7 +126,7 @@ def shares(events: int, workspaces: int) -> tuple[int, ...]:
 
 
 def report_failure(receipt: Receipt, error: AuditError) -> None:
-    """Says which event Kafka did not take."""
+    """Says which event was given back."""
     log.error("event not delivered", event_id=receipt.event_id, error=str(error))
 
 

@@ -4,5 +4,6 @@ The data is `types.toml`; the page, the filters, the SDK and `docs/catalogue.md`
 """
 
 from audit_schemas.catalogue.loader import Catalogue, CatalogueError, EventType, load, parse
+from audit_schemas.catalogue.names import NativeEventType
 
-__all__ = ["Catalogue", "CatalogueError", "EventType", "load", "parse"]
+__all__ = ["Catalogue", "CatalogueError", "EventType", "NativeEventType", "load", "parse"]

@@ -16,6 +16,8 @@ from audit_schemas.topics import CATEGORIES
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_WORD = re.compile(r"[a-z0-9]+")
+_SHORTEST, _LONGEST = 3, 96
 _KEYS = {"name", "label", "category", "since", "targets", "changes_required", "ocsf", "aliases"}
 
 
@@ -70,8 +72,31 @@ class Catalogue:
         )
 
     def nearest(self, name: str) -> tuple[str, ...]:
-        """Up to three native names that look like this one."""
-        return tuple(difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.6))
+        """Up to three native names that this one may mean, the likeliest first.
+
+        A label ("File Downloaded"), a name without its resource ("login_failed"), the beginnings of its words ("login")
+        and a slip of the hand are all recognised; an alias leads to the name of today.
+        """
+        wanted = _words(name[:_LONGEST])
+        spellings: dict[str, dict[str, None]] = {}
+        for known, one in self._by_name.items():
+            for spelling in (_words(known), _words(known.partition(".")[2]), _words(one.label)):
+                spellings.setdefault(spelling, {})[one.name] = None
+        close = [wanted] if wanted in spellings else difflib.get_close_matches(wanted, spellings, n=3, cutoff=0.7)
+        found = {each: None for spelling in close for each in spellings[spelling]}
+        if not found and len(wanted) >= _SHORTEST:
+            found = {one.name: None for one in self.types if _begins_words(wanted, one.name)}
+        return tuple(found)[:3]
+
+
+def _words(text: str) -> str:
+    """A name or label as words, so that only the words count: `file.downloaded` is "file downloaded"."""
+    return " ".join(_WORD.findall(text.lower()))
+
+
+def _begins_words(wanted: str, name: str) -> bool:
+    known = _words(name).split()
+    return all(any(word.startswith(part) for word in known) for part in wanted.split())
 
 
 @cache
