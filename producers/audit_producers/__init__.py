@@ -1,8 +1,9 @@
 """How an event gets into Kafka: the SDK that product services use."""
 
 from audit_producers.changes import changes_between
-from audit_producers.client import AuditLog, EventFields
-from audit_producers.context import audit_context, set_actor, update_context
+from audit_producers.client import AuditLog
+from audit_producers.context import audit_context, carried, set_actor, update_context
+from audit_producers.fields import EventFields
 from audit_producers.ports import Closed, NotDelivered, Position, SpoolFull, SpoolUnavailable, Unconfirmed
 from audit_producers.receipt import Receipt
 from audit_producers.settings import Mode, ProducerSettings
@@ -25,6 +26,7 @@ __all__ = [
     "Stats",
     "Unconfirmed",
     "audit_context",
+    "carried",
     "changes_between",
     "set_actor",
     "update_context",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import difflib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack, get_args
+from typing import Self, Unpack, get_args
 
 from audit_producers import context, folder, lifecycle, recording
 from audit_producers.adoption import Adopter
+from audit_producers.fields import EventFields, refuse_unknown
 from audit_producers.outgoing import Outgoing
 from audit_producers.ports import Closed, SpoolFull, Transport, Unconfirmed
 from audit_producers.receipt import OnFailure, Receipt
@@ -27,36 +27,6 @@ from audit_schemas.event import MAX_EVENT_BYTES, Event
 from audit_schemas.topics import topic_of
 
 _TRY_AGAIN_S = 0.01
-
-
-class EventFields(TypedDict, total=False):
-    """What an event says. What is left out, or None, comes from the surrounding `audit_context` where that knows it.
-
-    `workspace_id`, `actor` ({type, id, name, email}) and `source` (web, automation, api) must come from one of the two.
-    `occurred_at` (now) and `event_id` (new) are made when missing; a resend of an event carries those of the first.
-    `changes` are {path, old, new}, which `changes_between` makes. `label` and `app_id` are for custom types alone.
-    """
-
-    workspace_id: str | None
-    actor: Mapping[str, Any] | None
-    source: str | None
-    targets: Sequence[Mapping[str, Any]] | None
-    occurred_at: datetime | str | None
-    event_id: str | None
-    on_behalf_of: Mapping[str, Any] | None
-    ip: str | None
-    user_agent: str | None
-    outcome: str | None
-    outcome_reason: str | None
-    changes: Sequence[Mapping[str, Any]] | None
-    metadata: Mapping[str, Any] | None
-    request_id: str | None
-    session_id: str | None
-    app_id: str | None
-    label: str | None
-
-
-_FIELDS = frozenset(EventFields.__annotations__)
 
 
 def _utc_now() -> datetime:
@@ -129,6 +99,7 @@ class AuditLog:
             SpoolFull: there is no room, after at most the setting `spool_full_wait_s`; nothing was taken.
             SpoolUnavailable: the spool's folder can't be used; nothing was taken.
             Unconfirmed: in mode `sync`, the event was taken and Kafka has not answered in time.
+            NotDelivered: in mode `sync`, the event was taken and had to be given back.
             Closed: after `close`.
             TypeError: for a field that events don't have.
         """
@@ -148,7 +119,7 @@ class AuditLog:
         """`emit` for asyncio: returns once the mode's promise holds, and the loop goes on meanwhile.
 
         That is, in mode `durable`, when the event is fsynced in the spool (some milliseconds); in mode `direct` at once;
-        in mode `sync` when Kafka has it. Raises what `emit` raises, `Unconfirmed` in mode `durable` too.
+        in mode `sync` when Kafka has it. Raises what `emit` raises; `Unconfirmed` and `NotDelivered` in mode `durable` too.
         """
         how = self._mode if mode is None else _known_mode(mode)
         event = self._accepted(event_type, fields)
@@ -202,6 +173,14 @@ class AuditLog:
     ) -> None:
         self.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close, self._settings.exit_timeout_s)
+
     def begin_in_child(self) -> None:
         """See `audit_producers.lifecycle`: a forked child has an instance, a spool and a connection of its own."""
         for parents in (self._outgoing, self._adopter):
@@ -214,8 +193,7 @@ class AuditLog:
         self.close(self._settings.exit_timeout_s)
 
     def _accepted(self, event_type: str, fields: EventFields) -> Event:
-        if not fields.keys() <= _FIELDS:
-            raise TypeError(_unknown(sorted(fields.keys() - _FIELDS)))
+        refuse_unknown(fields)
         return self._acceptance.accept(event_type, context.filled(fields), self._clock())  # type: ignore[arg-type]  # a dictionary
 
     def _take(self, event: Event, mode: Mode, wait_s: float) -> Receipt:
@@ -275,12 +253,4 @@ def _known_mode(mode: Mode) -> Mode:
     return mode
 
 
-def _unknown(names: Sequence[str]) -> str:
-    said = []
-    for name in names:
-        near = difflib.get_close_matches(name, _FIELDS, n=1)
-        said.append(f"events have no field {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
-    return "; ".join(said)
-
-
-__all__ = ["AuditLog", "EventFields"]
+__all__ = ["AuditLog"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
@@ -54,31 +54,51 @@ class Context:
 
 _FIELDS = tuple(one.name for one in fields(Context) if one.init)
 _NOTHING = Context()
-_CONTEXT: ContextVar[Context | None] = ContextVar("audit_context", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A context and what surrounds it, kept in the variable itself: an `audit_context` has no state of its own."""
+
+    context: Context
+    by: audit_context
+    outside: _Opened | None
+
+
+_CONTEXT: ContextVar[_Opened | None] = ContextVar("audit_context", default=None)
 
 
 class audit_context:  # noqa: N801 - reads as a statement: `with audit_context(...)`
     """`with audit_context(request_id=..., actor=...):` gives the events inside what they don't say themselves.
 
-    Contexts nest: inner fields win, the others are inherited. Raises `TypeError` for a field there is not.
+    Contexts nest: inner fields win, the others are inherited. One object may be opened often, also by several threads
+    and tasks at once. Raises `TypeError` for a field there is not.
     """
 
-    __slots__ = ("_fields", "_token")
+    __slots__ = ("_fields",)
 
     def __init__(self, **given: Unpack[ContextFields]) -> None:
         self._fields = _known(given)
-        self._token: Token[Context | None] | None = None
 
     def __enter__(self) -> Self:
-        self._token = _CONTEXT.set(replace(_CONTEXT.get() or _NOTHING, **self._fields))
+        outside = _CONTEXT.get()
+        around = _NOTHING if outside is None else outside.context
+        _CONTEXT.set(_Opened(replace(around, **self._fields), self, outside))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            _CONTEXT.reset(self._token)
-            self._token = None
+        """Ends what was opened inside and left open too, such as by a generator that was not read to its end.
+
+        Such a generator, and one that a framework closes in another thread or task, may end here where it does not
+        hold any more: nothing is left to undo then.
+        """
+        opened = _CONTEXT.get()
+        while opened is not None and opened.by is not self:
+            opened = opened.outside
+        if opened is not None:
+            _CONTEXT.set(opened.outside)
 
 
 def update_context(**given: Unpack[ContextFields]) -> None:
@@ -92,13 +112,13 @@ def update_context(**given: Unpack[ContextFields]) -> None:
         RuntimeError: outside every `audit_context`, where the values would stay for whatever the thread does next.
     """
     changes = _known(given)
-    context = _CONTEXT.get()
-    if context is None:
+    opened = _CONTEXT.get()
+    if opened is None:
         raise RuntimeError(
             "no audit_context surrounds this, so the values would stay for the next request of this thread; "
             "install the AuditContextMiddleware or open `with audit_context():`"
         )
-    _CONTEXT.set(replace(context, **changes))
+    _CONTEXT.set(replace(opened, context=replace(opened.context, **changes)))
 
 
 def set_actor(actor: Person | None) -> None:
@@ -108,17 +128,27 @@ def set_actor(actor: Person | None) -> None:
 
 def current() -> Context:
     """What holds here; an actor that was given as a function is asked now."""
-    context = _CONTEXT.get() or _NOTHING
+    opened = _CONTEXT.get()
+    context = _NOTHING if opened is None else opened.context
     return replace(context, actor=context.actor()) if callable(context.actor) else context
+
+
+def carried() -> dict[str, Any]:
+    """What holds here as plain values, for a message to another process; there, `audit_context(**carried)` opens it.
+
+    So the task of a queue writes its events as whoever asked for it. Fields of which nothing is known are left out.
+    """
+    context = current()
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in context._given}  # noqa: SLF001 - of this module
 
 
 def filled(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments of an emit with those that are missing or None taken from the context; a given one always wins."""
-    context = _CONTEXT.get()
-    if context is None:
+    opened = _CONTEXT.get()
+    if opened is None:
         return arguments
     result = arguments.copy()
-    for name, value in context._given:  # noqa: SLF001 - of this module
+    for name, value in opened.context._given:  # noqa: SLF001 - of this module
         if result.get(name) is None:
             result[name] = value() if callable(value) else value
     return result
@@ -134,4 +164,4 @@ def _known(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in given.items()}
 
 
-__all__ = ["Context", "ContextFields", "audit_context", "current", "filled", "set_actor", "update_context"]
+__all__ = ["Context", "ContextFields", "audit_context", "carried", "current", "filled", "set_actor", "update_context"]

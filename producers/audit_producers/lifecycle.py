@@ -50,6 +50,10 @@ def prepare_process(*, handle_sigterm: bool) -> None:
         if module is not None and (process, name) not in _READY_IN:
             _READY_IN.add((process, name))
             module.Finalize(None, end_all, exitpriority=10)
+    celery = sys.modules.get("celery.signals")
+    if celery is not None:
+        # Its pool ends children by `os._exit` behind the finalizers. A receiver is connected once, however often.
+        celery.worker_process_shutdown.connect(_on_celery_shutdown, weak=False, dispatch_uid="audit-log")
     if (
         handle_sigterm
         and threading.current_thread() is threading.main_thread()
@@ -74,6 +78,10 @@ def end_all() -> None:
             one.end_with_process()
         except Exception:  # noqa: BLE001 - the others must end too
             _log.exception("an audit log did not end in order")
+
+
+def _on_celery_shutdown(**_: object) -> None:
+    end_all()
 
 
 def _on_sigterm(number: int, _: FrameType | None) -> None:

@@ -17,15 +17,15 @@ from audit_producers.backlog import Backlog
 from audit_producers.entry import Entry, Waiting
 from audit_producers.own_spool import OwnSpool
 from audit_producers.ports import Closed, NotDelivered, SpoolDamaged, SpoolFull, SpoolUnavailable, Transport
-from audit_producers.receipt import OnFailure, Receipt
+from audit_producers.receipt import OnFailure, Receipt, give_back
 from audit_producers.relay import Relay
+from audit_producers.room import MIB, Room
 from audit_producers.settings import ProducerSettings
 from audit_producers.stats import Alarm, Stats
 from audit_producers.wake import Wake
 from audit_schemas.datum import stamp_of, varint
 from audit_schemas.errors import AuditError
 
-MIB = 1_048_576
 IDLE_S, BUSY_S = 1.0, 0.2
 """How often the spooler looks around when nothing calls it: with nothing to do, and with answers outstanding."""
 WRITE_AGAIN_S = 0.5
@@ -66,7 +66,7 @@ class Outgoing:
         self._changed = threading.Condition(self._lock)
         self._wake = Wake()
         self._queue: list[Waiting] = []
-        self._queued_bytes = 0
+        self._room = Room(settings, self._oldest_s)
         self._seq = 0
         self._in_direct_emit = False
         self._behind_spool = self._only_in_memory = self._fallen_back = False
@@ -76,7 +76,7 @@ class Outgoing:
         self._accepted = self._done = self._refused = self._failed = 0
         # From here on the spooler's own.
         self._spool = OwnSpool(settings.spool_dir, self.instance)
-        self._backlog = Backlog(self._spool, settings.in_flight_events, self._lost_in_spool)
+        self._backlog = Backlog(self._spool, settings.in_flight_events, self._give_back)
         self._write_at = 0.0
         self._alarm = Alarm()
         self._relay = Relay(
@@ -100,13 +100,16 @@ class Outgoing:
         """
         with self._lock:
             self._refuse_when_closed()
-            if direct and self._straight():
-                self._send_directly(topic, key, head, receipt)
+            sent = direct and self._sent_directly(topic, key, head, receipt)
+            if self._closing_until is not None:
+                self._wait_for_end()  # for a signal handler that could not
+            if sent:
                 return
+            self._refuse_when_closed()
             waiting = Waiting(topic, key, head, receipt, len(head) + len(self._stamp) + OVERHEAD_BYTES)
-            if (full := self._full(waiting.size)) is not None:
+            if (full := self._room.lacks(waiting.size)) is not None:
                 self._wait_for_room(waiting.size, full, wait_s)
-            self._queued_bytes += waiting.size
+            self._room.queued += waiting.size
             self._accepted += 1
             self._queue.append(waiting)
             if self._ended and waiting in self._queue:
@@ -116,43 +119,36 @@ class Outgoing:
                 self._refuse_when_closed()
         self._wake.call()
 
-    def _straight(self) -> bool:
-        """Whether nothing is in front of an event that goes to Kafka directly."""
-        clear = not (self._behind_spool or self._fallen_back or self._queue or self._in_direct_emit)
-        return clear and self._relay.healthy and self._relay.has_room
-
-    def _send_directly(self, topic: str, key: str, head: bytes, receipt: Receipt) -> None:
+    def _sent_directly(self, topic: str, key: str, head: bytes, receipt: Receipt) -> bool:
+        """Sends an event past the queue and the spool, while nothing is in front of it there; whether it did."""
+        if self._in_direct_emit:
+            return False
         self._in_direct_emit = True
         seq = self._seq
-        entry = Entry(seq, topic, key, head + self._stamp + varint(seq), receipt)
+        entry: Entry | None = None
         try:
+            if self._behind_spool or self._fallen_back or self._queue or self._closing_until is not None:
+                return False
+            if not (self._relay.healthy and self._relay.has_room):
+                return False
+            entry = Entry(seq, topic, key, head + self._stamp + varint(seq), receipt)
+            # No call in these lines: a signal handler comes before them or behind them.
             self._seq = seq + 1
             self._accepted += 1
             self._only_in_memory = True
             self._relay.send(entry)
         except BaseException:
-            # A signal handler raised. The number is used, so the event is taken.
-            self._relay.doubt(entry)
+            if entry is not None and self._seq > seq:
+                # A signal handler raised. The number is used, so the event is taken.
+                self._relay.doubt(entry)
             raise
         finally:
             self._in_direct_emit = False
-        if self._closing_until is not None:
-            self._wait_for_end()
+        return True
 
     def _refuse_when_closed(self) -> None:
         if self._closing_until is not None:
             raise Closed("this audit log is closed")
-
-    def _full(self, size: int) -> str | None:
-        settings, spooled = self._settings, self._spool.bytes
-        if self._queued_bytes + size > settings.spool_buffer_mib * MIB:
-            return f"the disk does not keep up: {self._queued_bytes} bytes wait for it"
-        if spooled + self._queued_bytes + size > settings.spool_max_mib * MIB:
-            return f"the spool is full: {spooled} bytes wait for Kafka, at most {settings.spool_max_mib} MiB may"
-        oldest = self._oldest_s()
-        if oldest > settings.spool_max_age_h * 3600:
-            return f"the spool is too old: its first event waits for {oldest / 3600:.1f} h"
-        return None
 
     def _wait_for_room(self, size: int, full: str, wait_s: float) -> None:
         if self._in_direct_emit or threading.current_thread() is self._thread:
@@ -166,7 +162,7 @@ class Outgoing:
                 self._alarm.raise_(found)
                 raise SpoolFull(found)
             self._refuse_when_closed()
-            found = self._full(size)
+            found = self._room.lacks(size)
 
     def _oldest_s(self) -> float:
         at = self._spool.oldest_ms
@@ -274,7 +270,6 @@ class Outgoing:
         with self._lock:
             strays = self._strays(patience_s)
             queue, self._queue = self._queue, []
-            self._queued_bytes = 0
             self._behind_spool = self._behind_spool or bool(queue)
             self._fallen_back = self._fallen_back or bool(strays)
             self._only_in_memory = self._only_in_memory and not strays
@@ -292,8 +287,8 @@ class Outgoing:
             sent = self._without_spool(entries)
             with self._lock:
                 self._queue[:0] = queue[sent:]
-                self._queued_bytes += sum(one.size for one in queue[sent:])
                 self._only_in_memory = self._only_in_memory or bool(strays or sent)
+            self._note_bytes(queue[:sent])
             if not isinstance(error, SpoolUnavailable):
                 raise
             self._on_trouble(error)
@@ -301,11 +296,18 @@ class Outgoing:
         if entries:
             # Nobody else gives numbers while events are behind the spool.
             self._seq += len(entries)
-        if self._alarm.text is not None and self._full(0) is None:
+        self._note_bytes(queue)
+        if self._alarm.text is not None and self._room.is_comfortable():
             self._alarm.clear()
         for entry in (*strays, *entries):
             if entry.receipt is not None:
                 entry.receipt.settle_spooled()
+
+    def _note_bytes(self, left_queue: Sequence[Waiting]) -> None:
+        size = sum(one.size for one in left_queue)
+        with self._lock:
+            self._room.queued -= size
+            self._room.spooled = self._spool.bytes
 
     def _strays(self, patience_s: float) -> list[Entry]:
         """Events that only memory has, in order, when Kafka lets them wait for too long."""
@@ -330,6 +332,7 @@ class Outgoing:
             self._backlog.leave_file(self._relay.window())
         else:
             self._backlog.drop_file_of_removable()
+        self._note_bytes(())
 
     def _hand_over(self) -> None:
         relay, backlog = self._relay, self._backlog
@@ -361,32 +364,21 @@ class Outgoing:
         except Exception:  # noqa: BLE001 - whatever it was, the callers hear of what is not written
             _log.exception("the spooler of the audit log stumbled at its end")
         why = f"the log was closed before the event was durable ({self._alarm.text or 'no time left'})"
-        unanswered = NotDelivered(f"{why}; Kafka may have it all the same, its answer is missing")
-        self._give_back([entry.receipt for entry in self._relay.window() if entry.batch is None], unanswered)
-        unsent = [entry.receipt for entry in self._backlog.in_memory if entry.batch is None]
-        self._give_back([*unsent, *(one.receipt for one in self._queue)], NotDelivered(why))
+        unanswered = [one for one in self._relay.window() if one.batch is None]
+        unsent = [one for one in self._backlog.in_memory if one.batch is None]
+        for entries, text in (
+            (unanswered, f"{why}; Kafka may have it all the same, its answer is missing"),
+            (unsent, why),
+        ):
+            receipts = [one.receipt for one in entries if one.receipt is not None]
+            self._give_back(receipts, len(entries), NotDelivered(text))
+        self._give_back([one.receipt for one in self._queue], len(self._queue), NotDelivered(why))
         self._queue.clear()
         self._backlog.close()
 
-    def _lost_in_spool(self, receipts: Sequence[Receipt], count: int, error: AuditError) -> None:
-        self._give_back([*receipts, *[None] * (count - len(receipts))], error)
-
-    def _give_back(self, receipts: Sequence[Receipt | None], error: AuditError) -> None:
-        self._failed += len(receipts)
-        unknown = sum(receipt is None for receipt in receipts)
-        if unknown:
-            _log.error("%d audit events were not delivered: %s", unknown, error)
-        for receipt in receipts:
-            if receipt is None:
-                continue
-            receipt.settle_failed(error)
-            if self._on_failure is None:
-                _log.error("audit event %s was not delivered: %s", receipt.event_id, error)
-                continue
-            try:
-                self._on_failure(receipt, error)
-            except Exception:  # noqa: BLE001 - the service's own code; the others must hear of theirs
-                _log.exception("on_delivery_failure failed for event %s", receipt.event_id)
+    def _give_back(self, receipts: Sequence[Receipt], count: int, error: AuditError) -> None:
+        self._failed += count
+        give_back(receipts, count, error, self._on_failure)
 
 
 __all__ = ["Outgoing"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from audit_producers.ports import NotDelivered, Position
@@ -107,6 +108,10 @@ class Receipt:
         # Whoever settled between a look and the line above did not see it: look again.
         self._tell()
 
+    def _forget(self, then: Callable[[], None]) -> None:
+        with _LOCK:
+            self._waiting = tuple(one for one in self._waiting if one[1] != then)
+
     def _tell(self) -> None:
         with _LOCK:
             ready = [then for kafka, then in self._waiting if self._has_reached(kafka)]
@@ -119,6 +124,7 @@ class Receipt:
             reached = threading.Event()
             self._call(kafka, reached.set)
             if not reached.wait(timeout):
+                self._forget(reached.set)
                 raise TimeoutError(self._not_yet(kafka))
 
     async def _reached(self, seconds: float | None, *, kafka: bool) -> None:
@@ -137,6 +143,8 @@ class Receipt:
             await asyncio.wait_for(reached.wait(), seconds)
         except TimeoutError:
             raise TimeoutError(self._not_yet(kafka)) from None
+        finally:
+            self._forget(tell)
 
     def _not_yet(self, kafka: bool) -> str:
         return f"event {self.event_id} is not {'acknowledged' if kafka else 'durable'} yet, it is {self.state}"
@@ -159,5 +167,22 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 OnFailure = Callable[[Receipt, AuditError], None]
+_log = logging.getLogger("audit_producers")
 
-__all__ = ["Durability", "OnFailure", "Receipt", "State"]
+
+def give_back(receipts: Sequence[Receipt], count: int, error: AuditError, on_failure: OnFailure | None) -> None:
+    """For whoever carries events: tells that `count` events are given up, of which somebody still has these receipts."""
+    if count > len(receipts):
+        _log.error("%d audit events were not delivered: %s", count - len(receipts), error)
+    for receipt in receipts:
+        receipt.settle_failed(error)
+        if on_failure is None:
+            _log.error("audit event %s was not delivered: %s", receipt.event_id, error)
+            continue
+        try:
+            on_failure(receipt, error)
+        except Exception:  # noqa: BLE001 - the service's own code; the others must hear of theirs
+            _log.exception("on_delivery_failure failed for event %s", receipt.event_id)
+
+
+__all__ = ["Durability", "OnFailure", "Receipt", "State", "give_back"]

@@ -79,19 +79,24 @@ class Relay:
 
     def send(self, entry: Entry) -> None:
         """Hands an event over. It is in the window from now on, whatever happens to it."""
-        entry.since = time.monotonic()
+        size, now = len(entry.value), time.monotonic()
+        # No call in these lines: a signal handler that raises comes before them or behind them, see `doubt`.
+        entry.since = now
         if not self._window:
-            self._last_progress = entry.since
+            self._last_progress = now
+        self._bytes_sent += size
         self._window[entry.seq] = entry
-        self._bytes_sent += len(entry.value)
         self._hand_over(entry)
 
     def doubt(self, entry: Entry) -> None:
         """For whoever called `send` and was interrupted, by a signal handler that raised: was it handed over or not?
 
-        It is in the window, and the producer is replaced.
+        It is in the window, unless it is acknowledged, and the producer is replaced.
         """
-        self._window[entry.seq] = entry
+        if not entry.since:
+            self._bytes_sent += len(entry.value)
+            entry.since = time.monotonic()
+            self._window[entry.seq] = entry
         self._fail(self._generation, f"the sending of event {entry.seq} was interrupted")
 
     def _hand_over(self, entry: Entry) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,9 +30,6 @@ _HEAD = struct.Struct(">IQHH")
 _CRC_BYTES = 4
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _log = logging.getLogger("audit_producers")
-
-_REMOVED_AT_ONCE = 10_000
-"""SQLite takes statements up to a megabyte."""
 
 _TABLES = f"""
 BEGIN IMMEDIATE;
@@ -103,8 +102,8 @@ class Spool:
         with _translated(self.path):
             execute("BEGIN IMMEDIATE")
             try:
-                for start in range(0, len(removed), _REMOVED_AT_ONCE):
-                    firsts = ",".join(str(batch.first) for batch in removed[start : start + _REMOVED_AT_ONCE])
+                if removed:
+                    firsts = ",".join(str(batch.first) for batch in removed)
                     execute(f"DELETE FROM batches WHERE first IN ({firsts})")
                 for batch, _, sizes, body in added:
                     execute("INSERT INTO batches VALUES (?, ?, ?, ?)", (batch.first, now_ms, sizes, body))
@@ -122,7 +121,7 @@ class Spool:
             for entry in chunk:
                 entry.batch = batch
         if removed or self.oldest_ms is None:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error), _IN_SQLITE:
                 self.oldest_ms = self._oldest()
 
     def read(self, after: int) -> list[Entry]:
@@ -163,18 +162,24 @@ class Spool:
         return None if row is None else int(row[0])
 
     def _next_rows(self, after: int) -> list[tuple[int, int, bytes, bytes]]:
-        rows, size = [], 0
-        with _translated(self.path), contextlib.closing(self._connection.cursor()) as cursor:
-            cursor.execute(
-                "SELECT first, spooled_at_ms, sizes, body FROM batches WHERE first > ? ORDER BY first", (after,)
-            )
-            for row in cursor:
-                if not (isinstance(row[2], bytes) and isinstance(row[3], bytes)):
-                    raise SpoolDamaged(f"the spool {self.path} is damaged: batch {row[0]} holds no bytes")
-                rows.append(row)
-                size += len(row[3])
-                if size >= MAX_BATCH_BYTES or len(rows) >= MAX_BATCH_EVENTS:
-                    break
+        rows: list[tuple[int, int, bytes, bytes]] = []
+        size = 0
+        try:
+            with _translated(self.path), contextlib.closing(self._connection.cursor()) as cursor:
+                cursor.execute(
+                    "SELECT first, spooled_at_ms, sizes, body FROM batches WHERE first > ? ORDER BY first", (after,)
+                )
+                for row in cursor:
+                    if not (isinstance(row[2], bytes) and isinstance(row[3], bytes)):
+                        raise SpoolDamaged(f"the spool {self.path} is damaged: batch {row[0]} holds no bytes")
+                    rows.append(row)
+                    size += len(row[3])
+                    if size >= MAX_BATCH_BYTES or len(rows) >= MAX_BATCH_EVENTS:
+                        break
+        except SpoolDamaged:
+            # What is in front of the damage is good; whoever asks for what follows hears of it.
+            if not rows:
+                raise
         return rows
 
     def _set_aside(self, row: tuple[int, int, bytes, bytes], faults: Sequence[str]) -> None:
@@ -252,10 +257,17 @@ def _unpacked(sizes: bytes, body: bytes, batch: Batch) -> tuple[list[Entry], lis
     return entries, faults
 
 
+# SQLite has locks for the whole process, one around each allocation. A child that is forked while another thread holds
+# one could never open a file, so a fork waits until no thread is inside.
+_IN_SQLITE = threading.RLock()
+os.register_at_fork(before=_IN_SQLITE.acquire, after_in_parent=_IN_SQLITE.release, after_in_child=_IN_SQLITE.release)
+
+
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
     try:
-        yield
+        with _IN_SQLITE:
+            yield
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "") in _DAMAGED:
             raise SpoolDamaged(f"the spool {path} is damaged: {error}") from error

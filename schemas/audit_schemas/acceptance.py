@@ -50,7 +50,7 @@ class Acceptance:
             data["occurred_at"] = now
         known = event_type if isinstance(event_type, str) else ""
         if "outcome" not in data:
-            data["outcome"] = "failure" if known.endswith("_failed") else "success"
+            data["outcome"] = "failure" if known.endswith(("_failed", ".failed")) else "success"
         native = self.catalogue.get(known)
         if native is not None:
             _native(native, data, problems)
@@ -92,7 +92,7 @@ class Acceptance:
             problems.append(Problem("/category", "custom", "events of custom apps are in the category developer"))
             data["category"] = "developer"
         if not data.get("label"):
-            data["label"] = _label(event_type)
+            data["label"] = label_of(event_type)
 
     def _changes(self, data: dict[str, Any], problems: list[Problem]) -> None:
         changes = data["changes"]
@@ -156,9 +156,9 @@ def _metadata(data: dict[str, Any], problems: list[Problem]) -> None:
             data["metadata"] = {**metadata, "_truncated": ["user_agent"]}
 
 
-def _label(event_type: str) -> str:
-    """`deal.stage_changed` reads as "Deal Stage Changed"."""
+def label_of(event_type: str) -> str:
+    """What a custom type is called when nobody said: `deal.stage_changed` reads as "Deal Stage Changed"."""
     return " ".join(word.capitalize() for word in event_type.replace(".", " ").replace("_", " ").split())[:80]
 
 
-__all__ = ["NEWEST", "OLDEST", "Acceptance"]
+__all__ = ["NEWEST", "OLDEST", "Acceptance", "label_of"]

@@ -124,6 +124,36 @@ def test_a_refused_event_holds_up_what_is_behind_it_until_it_is_taken(
     assert [event.event_id for event in events] == [receipt.event_id for receipt in receipts]
 
 
+def test_a_workspace_goes_where_producers_in_java_put_it(kafka: KafkaServer, topic_prefix: str, tmp_path: Path) -> None:
+    """Services in other languages share its partition, so that its order is one; keys of all lengths are tried."""
+    settings = ProducerSettings(
+        kafka_bootstrap_servers=kafka.bootstrap_servers, topic_prefix=topic_prefix, spool_dir=tmp_path
+    )
+    create_topics(
+        PipelineSettings(kafka_bootstrap_servers=kafka.bootstrap_servers, topic_prefix=topic_prefix), partitions=7
+    )
+    workspaces = ["w" * length for length in range(1, 9)] + [f"acme-{number}" for number in range(30)]
+    with AuditLog("files", settings=settings) as log:
+        for workspace_id in workspaces:
+            receipt = log.emit("file.downloaded", workspace_id=workspace_id, actor=ADA, source="web")
+            assert receipt.wait(30).partition == (_murmur2(workspace_id.encode()) & 0x7FFFFFFF) % 7
+
+
+def _murmur2(data: bytes) -> int:
+    """The hash of Kafka's Java client, written from its description."""
+    multiplier, mask = 0x5BD1E995, 0xFFFFFFFF
+    found = 0x9747B28C ^ len(data)
+    whole = len(data) // 4 * 4
+    for place in range(0, whole, 4):
+        part = int.from_bytes(data[place : place + 4], "little") * multiplier & mask
+        part = (part ^ part >> 24) * multiplier & mask
+        found = (found * multiplier & mask) ^ part
+    if whole < len(data):
+        found = (found ^ int.from_bytes(data[whole:], "little")) * multiplier & mask
+    found = (found ^ found >> 13) * multiplier & mask
+    return found ^ found >> 15
+
+
 def _set_max_bytes(kafka: KafkaServer, topic: str, size: int) -> None:
     operation = kafka_admin.AlterConfigOpType.SET  # type: ignore[attr-defined]  # exported without saying so, as are:
     entry = kafka_admin.ConfigEntry("max.message.bytes", str(size), incremental_operation=operation)  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -34,6 +34,7 @@ class MemoryBroker:
     up: bool = True
     refuses: Callable[[bytes], str | None] = lambda _: None
     records: list[Sent] = field(default_factory=list)
+    ends: Counter[str] = field(default_factory=Counter)
     transports: list[MemoryTransport] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -95,8 +96,8 @@ class MemoryTransport:
                     self._error = refused
                     position, error = None, NotDelivered(refused)
                 else:
-                    offset = sum(record.topic == sent.topic for record in broker.records)
+                    position, error = Position(sent.topic, 0, broker.ends[sent.topic]), None
                     broker.records.append(sent)
-                    position, error = Position(sent.topic, 0, offset), None
+                    broker.ends[sent.topic] += 1
                 self._waiting.popleft()
             delivered(position, error)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
 import pytest
 
-from audit_producers.context import Context, audit_context, current, filled, set_actor, update_context
+from audit_producers.context import Context, audit_context, carried, current, filled, set_actor, update_context
 
 ADA = {"type": "internal_user", "id": "u1"}
 BOB = {"type": "client", "id": "c1"}
@@ -142,3 +144,59 @@ def test_requests_that_share_threads_never_see_each_other() -> None:
     with ThreadPoolExecutor(4) as pool:
         results = [pool.submit(request, number) for number in range(200)]
     assert {type(result.exception()) for result in results} == {KeyError, type(None)}
+
+
+def test_one_context_may_be_opened_often_and_by_many_at_once() -> None:
+    """A module may keep "the nightly job" as a constant: nested, and on eight threads that wait for each other."""
+    nightly = audit_context(actor=ADA, source="automation")
+    gate = threading.Barrier(8)
+
+    def work() -> Context:
+        with nightly:
+            gate.wait(10)
+            set_actor(BOB)
+            seen = current()
+            gate.wait(10)
+        assert current() == Context()
+        return seen
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [one.result() for one in [pool.submit(work) for _ in range(8)]] == [
+            Context(actor=BOB, source="automation")
+        ] * 8
+    with nightly:
+        with nightly:
+            set_actor(BOB)
+        assert current() == Context(actor=ADA, source="automation")
+    assert current() == Context()
+
+
+def test_a_generator_that_is_left_open_leaves_nothing_behind() -> None:
+    """The context around it ends what it left open, and it may be closed afterwards, also elsewhere."""
+
+    def parts() -> Generator[int, None, None]:
+        with audit_context(actor=ADA):
+            yield 1
+
+    left_open = parts()
+    with audit_context(request_id="r1"):
+        next(left_open)
+        assert current() == Context("r1", actor=ADA)
+    assert current() == Context()
+    with audit_context(request_id="r2"):
+        left_open.close()
+        assert current() == Context("r2")
+    elsewhere = parts()
+    copy_context().run(next, elsewhere)
+    elsewhere.close()
+    assert current() == Context()
+
+
+def test_a_context_travels_to_another_process_as_plain_values() -> None:
+    """Nothing in it is a function, unknown fields are left out, and opening it there gives the same context."""
+    assert carried() == {}
+    with audit_context(request_id="r1", actor=lambda: ADA, ip="203.0.113.7", on_behalf_of=BOB, session_id=None):
+        message, here = json.dumps(carried()), current()
+    assert json.loads(message).keys() == {"request_id", "actor", "ip", "on_behalf_of"}
+    with audit_context(**json.loads(message)):
+        assert current() == here

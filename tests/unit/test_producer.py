@@ -202,6 +202,7 @@ def test_receipts_tell_how_far_the_event_is(log: AuditLog, broker: MemoryBroker)
     assert receipt.state == "spooled"
     with pytest.raises(TimeoutError):
         receipt.wait(0)
+    assert receipt._waiting == ()
     broker.set(up=True)
     assert receipt.wait(10) == Position("audit.files", 0, 0)
     assert (receipt.state, receipt.durability) == ("acknowledged", "kafka")
