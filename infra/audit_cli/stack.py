@@ -23,7 +23,7 @@ def up(
     partitions: Annotated[int, typer.Option(min=1, max=64, help="Partitions of each new topic.")] = 1,
     demo: Annotated[bool, typer.Option(help="Send demo history and live events.")] = True,
 ) -> None:
-    """Start Kafka, ClickHouse, the worker and the query service here, and keep them running until Ctrl-C."""
+    """Start Kafka, ClickHouse, the worker, the query service and the Events API here, and keep them running until Ctrl-C."""
     from audit_local import stack
     from audit_local.data_folder import DataFolder
 

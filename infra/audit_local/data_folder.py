@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkspaceAccess:
-    """How to get into one demo workspace; `api_key` is a secret."""
+    """How to get into one demo workspace; the keys are secrets. `app_key` is a custom app's, for the Events API."""
 
     id: str
     plan: str
     api_key: str
+    app_key: str
     sign_in_url: str
 
 

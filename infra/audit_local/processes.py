@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
     from audit_local.data_folder import DataFolder
 
-USUAL_PORTS = {"kafka": 9092, "kafka controller": 9093, "clickhouse": 8123, "query": 8080, "worker health": 9101}
+USUAL_PORTS = {
+    "kafka": 9092,
+    "kafka controller": 9093,
+    "clickhouse": 8123,
+    "query": 8080,
+    "events api": 8081,
+    "worker health": 9101,
+}
 DOWNLOAD_SECONDS = 600.0
 """How long Kafka may take to get ready: its first start on a machine downloads 43 MB."""
 
@@ -39,12 +46,21 @@ class Addresses:
         return f"http://{LOOPBACK}:{self.ports['query']}"
 
     @property
+    def events(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports['events api']}"
+
+    @property
     def worker(self) -> str:
         return f"http://{LOOPBACK}:{self.ports['worker health']}"
 
     def as_status(self) -> dict[str, str | None]:
         """The `addresses` of `audit-log status --json`."""
-        return {"query_api": self.query, "events_api": None, "kafka": self.kafka, "clickhouse": self.clickhouse}
+        return {
+            "query_api": self.query,
+            "events_api": self.events,
+            "kafka": self.kafka,
+            "clickhouse": self.clickhouse,
+        }
 
 
 def control_database_url(folder: DataFolder) -> str:
@@ -66,6 +82,9 @@ def settings(folder: DataFolder, addresses: Addresses) -> dict[str, str]:
         "AUDIT_WORKER_HTTP_PORT": str(addresses.ports["worker health"]),
         "AUDIT_QUERY_HOST": LOOPBACK,
         "AUDIT_QUERY_PORT": str(addresses.ports["query"]),
+        "AUDIT_EVENTS_DOCS_URL": f"{addresses.events}/docs",
+        "AUDIT_EVENTS_HOST": LOOPBACK,
+        "AUDIT_EVENTS_PORT": str(addresses.ports["events api"]),
         "AUDIT_SIGNING_KEYS": folder.secret("signing-key"),
         "AUDIT_JWT_SECRET": folder.secret("jwt"),
         "PYTHONUNBUFFERED": "1",
@@ -115,6 +134,14 @@ def units(folder: DataFolder, addresses: Addresses, *, partitions: int, demo: bo
             after=("migrate", "topics"),
             ready=probes.http(f"{addresses.query}/readyz"),
             stop_seconds=2.0,
+        ),
+        Unit(
+            "events-api",
+            command("audit_cli", "events-api"),
+            environment,
+            after=("topics",),
+            ready=probes.http(f"{addresses.events}/readyz"),
+            stop_seconds=3.0,
         ),
     ]
     if demo:

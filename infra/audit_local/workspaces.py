@@ -31,6 +31,10 @@ DEMO_WORKSPACES = (
 )
 
 
+DEMO_APP, DEMO_APP_NAME = "deal-desk", "Deal Desk"
+"""The custom app for which every workspace has a key."""
+
+
 @dataclass(frozen=True)
 class Viewer:
     """Who the sign-in links sign in."""
@@ -57,7 +61,8 @@ def ensure(
             WorkspaceAccess(
                 id=demo.id,
                 plan=workspace.plan,
-                api_key=_key(access, demo.id, before.api_key if before else "", now),
+                api_key=_key(access, demo.id, before.api_key if before else "", now, tuple(Scope)),
+                app_key=_key(access, demo.id, before.app_key if before else "", now, (Scope.WRITE,), DEMO_APP),
                 sign_in_url=sign_in_url(
                     query_address, _code(access, demo.id, code_of(before.sign_in_url) if before else "", now)
                 ),
@@ -76,13 +81,15 @@ def code_of(url: str) -> str:
     return parse_qs(urlsplit(url).query).get("code", [""])[0]
 
 
-def _key(access: Access, workspace_id: str, kept: str, now: datetime) -> str:
+def _key(
+    access: Access, workspace_id: str, kept: str, now: datetime, scopes: tuple[Scope, ...], app_id: str = ""
+) -> str:
     try:
         if kept and access.authenticate_key(kept, now).workspace_id == workspace_id:
             return kept
     except AccessError:
         pass  # revoked, or another control database: a new one takes its place
-    return access.create_key(workspace_id, tuple(Scope), "local demo").secret
+    return access.create_key(workspace_id, scopes, DEMO_APP_NAME if app_id else "local demo", app_id).secret
 
 
 def _code(access: Access, workspace_id: str, kept: str, now: datetime) -> str:

@@ -150,6 +150,7 @@ def create_app(
         sessions=Sessions(keys),
         jwt_secret=settings.jwt_secret.get_secret_value(),
         local=settings.local,
+        events_docs_url=settings.events_docs_url,
         clock=clock,
     )
     registry = CollectorRegistry()

@@ -16,6 +16,7 @@ class QuerySettings(ClickHouseSettings, ControlSettings):
     signing_keys: SecretStr = Field(description="comma separated, newest first; for cursors, sessions and forms")
     jwt_secret: SecretStr = Field(SecretStr(""), description="HS256 secret of the host product; empty takes no JWT")
     upgrade_url: str = Field("/upgrade?workspace={workspace}", description="{workspace} is filled in")
+    events_docs_url: str = Field("", description="address of the Events API's reference, linked from the page's help")
     local: bool = Field(default=False, description="serve the demo host shell and the plan switch; never in production")
     query_timeout_s: float = Field(10.0, gt=0, le=300)
     late_after_s: float = Field(60.0, gt=0, description="an event that arrives later than this is marked late")

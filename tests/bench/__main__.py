@@ -14,25 +14,51 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from audit_consumers.clickhouse import ClickHouseStore
-from tests.bench import events, ingestion, latency
+from tests.bench import emitting, events, events_api, ingestion, latency
 from tests.support.clickhouse import ClickHouseProcess
 from tests.support.kafka import KafkaProcess
 from tests.support.pipeline import Pipeline
 
 PARTITIONS = 8
+PARTS = ("emitting", "events-api", "outage", "ingestion")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--emitted-events", type=int, default=100_000)
+    parser.add_argument("--outage-seconds", type=float, default=600, help="twice: undisturbed, and with kills")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--peer-events", type=int, default=500_000, help="the peers are slow; their rate is steady")
-    parser.add_argument("--rounds", type=int, default=3, help="of our worker; the median counts")
+    parser.add_argument("--rounds", type=int, default=3, help="of our worker and of emitting; the median counts")
     parser.add_argument("--latency-seconds", type=float, default=15)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="audit-bench-"))
     kafka = KafkaProcess(folder / "kafka", folder / "kafka.log")
-    engine = ClickHouseProcess(folder / "clickhouse", log_path=folder / "clickhouse.log")
     kafka.start()
+    print(f"{platform.platform()}, {platform.processor() or 'cpu'}\n")
+    report: dict[str, object] = {"machine": platform.platform()}
+    try:
+        if "emitting" in options.parts:
+            report["emitting"] = emitting.median_of(kafka, folder, options.emitted_events, options.rounds)
+        if "events-api" in options.parts:
+            report["events_api"] = events_api.shown(kafka, folder)
+        if "outage" in options.parts:
+            report["outages"] = emitting.outages(kafka, folder, options.outage_seconds)
+        if "ingestion" in options.parts:
+            report["ingestion"] = ingest(kafka, folder, options)
+    finally:
+        kafka.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    target = Path(".data/bench")
+    target.mkdir(parents=True, exist_ok=True)
+    path = target / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"\nwritten to {path}")
+
+
+def ingest(kafka: KafkaProcess, folder: Path, options: argparse.Namespace) -> dict[str, object]:
+    engine = ClickHouseProcess(folder / "clickhouse", log_path=folder / "clickhouse.log")
     engine.start()
     pipelines: list[Pipeline] = []
 
@@ -43,18 +69,11 @@ def main() -> None:
         return pipelines[-1]
 
     try:
-        report = run(pipeline, folder, options)
+        return run(pipeline, folder, options)
     finally:
         for one in pipelines:
             one.close()
-        kafka.stop()
         engine.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-    target = Path(".data/bench")
-    target.mkdir(parents=True, exist_ok=True)
-    path = target / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\nwritten to {path}")
 
 
 def run(pipeline: Callable[[str, str], Pipeline], folder: Path, options: argparse.Namespace) -> dict[str, object]:
@@ -66,7 +85,7 @@ def run(pipeline: Callable[[str, str], Pipeline], folder: Path, options: argpars
     main_pipeline.flush()
     print(
         f"{options.events} events of {size / options.events:.0f} bytes on {PARTITIONS} partitions,"
-        f" produced in {time.monotonic() - begun:.1f} s; {platform.platform()}, {platform.processor() or 'cpu'}\n"
+        f" produced in {time.monotonic() - begun:.1f} s\n"
     )
     rounds = [ingestion.ours(main_pipeline, options.events)]
     stored = bytes_per_row(main_pipeline.store)
@@ -102,7 +121,6 @@ def run(pipeline: Callable[[str, str], Pipeline], folder: Path, options: argpars
         name = f"flush {flush_ms} ms, {partitions} partitions"
         print(f"{name:<28}{wait.per_second:>10.0f}{wait.p50:>10.0f}{wait.p99:>10.0f}{wait.most:>10.0f}")
     return {
-        "machine": platform.platform(),
         "events": options.events,
         "ingestion": [dataclasses.asdict(one) | {"rows_per_second": one.rows_per_second} for one in found],
         "our_rounds_rows_per_second": rates,

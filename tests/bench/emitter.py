@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from audit_producers import AuditLog, Mode, Receipt
@@ -42,8 +43,7 @@ class Emitter:
 
     def run(self, per_second: float, seconds: float) -> None:
         """Until the time is over."""
-        writer = threading.Thread(target=self._write_down, daemon=True)
-        writer.start()
+        writer = ThreadPoolExecutor(1).submit(self._write_down)
         took: list[float] = []
         begun = time.perf_counter()
         for number in range(int(per_second * seconds)):
@@ -67,7 +67,7 @@ class Emitter:
             took.append(time.perf_counter() - called)
             self._waiting.append((workspace_id, receipt))
         self._ended.set()
-        writer.join()
+        writer.result()
         stats = self._log.stats()
         took.sort()
         report = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +45,20 @@ class Rate:
     durable: float
     kafka: float
     cpu_us: float
+
+
+def median_of(kafka: KafkaProcess, folder: Path, events: int, rounds: int) -> list[dict[str, object]]:
+    """Each way of emitting in turn, several times; prints the median round of each, by what it took per second."""
+    found = [throughput(kafka, folder, events) for _ in range(rounds)]
+    medians = [sorted(rates, key=lambda one: one.taken)[rounds // 2] for rates in zip(*found, strict=True)]
+    print(f"{'emitting, events/s':<28}{'taken':>10}{'durable':>10}{'in Kafka':>10}{'CPU µs':>10}   taken in each round")
+    for one, rates in zip(medians, zip(*found, strict=True), strict=True):
+        each = ", ".join(f"{rate.taken:.0f}" for rate in rates)
+        print(
+            f"{one.name:<28}{one.taken:>10.0f}{one.durable:>10.0f}{one.kafka:>10.0f}{one.cpu_us:>10.1f}   {each}",
+            flush=True,
+        )
+    return [dataclasses.asdict(one) for one in medians]
 
 
 def throughput(kafka: KafkaProcess, folder: Path, events: int) -> list[Rate]:
@@ -155,6 +170,19 @@ def plain_record(number: int) -> dict[str, Any]:
     }
 
 
+def outages(kafka: KafkaProcess, folder: Path, seconds: float) -> list[dict[str, float]]:
+    """An undisturbed service, then one that is killed at random; prints what each went through."""
+    found = []
+    for kills in (False, True):
+        one = outage(kafka, folder, seconds, kills=kills)
+        print(
+            f"\nKafka down for {seconds:g} s at {PER_SECOND:g} events/s{', emitter killed at random' if kills else ''}"
+        )
+        print("\n".join(f"  {name:<20}{value:>12.3f}" for name, value in one.items()), flush=True)
+        found.append(one)
+    return found
+
+
 def outage(kafka: KafkaProcess, folder: Path, seconds: float, *, kills: bool) -> dict[str, float]:
     """Kafka is down for so long, while a service emits 500 events a second; with `kills` it is killed at random.
 
@@ -162,6 +190,7 @@ def outage(kafka: KafkaProcess, folder: Path, seconds: float, *, kills: bool) ->
     """
     prefix = new_topics(kafka)
     spool_dir, receipts = folder / prefix, folder / f"{prefix}.receipts"
+    errors = (folder / f"{prefix}.log").open("a")
     environment = os.environ | {
         "AUDIT_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "AUDIT_TOPIC_PREFIX": prefix,
@@ -172,7 +201,7 @@ def outage(kafka: KafkaProcess, folder: Path, seconds: float, *, kills: bool) ->
     def emitter(for_s: float) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.bench.emitter", "--per-second", str(PER_SECOND)]
         command += ["--seconds", str(for_s), "--receipts", str(receipts)]
-        return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=errors)
 
     kafka.kill()
     found: dict[str, float] = {"outage_s": seconds, "kills": 0.0}
@@ -181,6 +210,8 @@ def outage(kafka: KafkaProcess, folder: Path, seconds: float, *, kills: bool) ->
         process = emitter(left)
         try:
             output, _ = process.communicate(timeout=random_.uniform(5, 30) if kills else left + 60)
+            if process.returncode:
+                raise RuntimeError(f"the emitter failed, see {errors.name}")
             found |= json.loads(output)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
@@ -238,10 +269,3 @@ def new_topics(kafka: KafkaProcess) -> str:
         PipelineSettings(kafka_bootstrap_servers=kafka.bootstrap_servers, topic_prefix=prefix), partitions=PARTITIONS
     )
     return prefix
-
-
-def table(rates: list[Rate], say: Callable[[str], None]) -> None:
-    """Prints them."""
-    say(f"{'emitting, events/s':<28}{'taken':>10}{'durable':>10}{'in Kafka':>10}{'CPU µs':>10}")
-    for one in rates:
-        say(f"{one.name:<28}{one.taken:>10.0f}{one.durable:>10.0f}{one.kafka:>10.0f}{one.cpu_us:>10.1f}")

@@ -23,6 +23,7 @@ CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-c
 PEOPLE = ("Ada Lovelace", "Grace Hopper", "Alan Turing")
 TYPES = ("file.downloaded", "file.uploaded", "file.deleted", "file.moved")
 EVENTS = 130
+EVENTS_DOCS_URL = "https://events.example.com/docs"
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +77,7 @@ def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterat
     )
     tables.progress(NOON - timedelta(seconds=3))
     tables.close()
-    service = QueryService(clickhouse.url, database, tmp_path)
+    service = QueryService(clickhouse.url, database, tmp_path, {"events_docs_url": EVENTS_DOCS_URL})
     service.workspace()
     yield service
     service.close()

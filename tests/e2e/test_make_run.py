@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -91,8 +91,20 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     found.end()
 
 
-def events(address: str, api_key: str) -> list[dict[str, Any]]:
-    request = urllib.request.Request(f"{address}/v1/events?limit=50", headers={"X-API-Key": api_key})
+def send(address: str, app_key: str, event_type: str) -> str:
+    """Posts an event of a custom app; its id."""
+    request = urllib.request.Request(
+        f"{address}/v1/events",
+        data=json.dumps({"event_type": event_type}).encode(),
+        headers={"X-API-Key": app_key, "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return str(json.load(answer)["results"][0]["event_id"])
+
+
+def events(address: str, api_key: str, **filters: str) -> list[dict[str, Any]]:
+    query = urlencode({"limit": "50", **filters})
+    request = urllib.request.Request(f"{address}/v1/events?{query}", headers={"X-API-Key": api_key})
     with urllib.request.urlopen(request, timeout=10) as answer:
         found: list[dict[str, Any]] = json.load(answer)["data"]
         return found
@@ -124,7 +136,7 @@ def test_the_local_stack_from_the_first_start_to_the_second(stack: Stack) -> Non
     assert {process["state"] for process in status["processes"]} == {"ready"}
     assert f"Port {USUAL_PORTS['query']} is in use: query takes {urlsplit(address).port}." in stack.output.read_text()
     names = {process["name"] for process in status["processes"]}
-    assert names >= {"kafka", "clickhouse", "worker", "query", "demo"}
+    assert names >= {"kafka", "clickhouse", "worker", "query", "events-api", "demo"}
     assert {workspace["plan"] for workspace in status["workspaces"]} == {
         "starter",
         "professional",
@@ -136,6 +148,10 @@ def test_the_local_stack_from_the_first_start_to_the_second(stack: Stack) -> Non
         found = eventually(lambda key=key: events(address, key), 60, f"events of {workspace['id']}")  # type: ignore[misc]
         assert {"event_id", "occurred_at", "event_type"} <= set(found[0])
         assert workspace["sign_in_url"] in stack.output.read_text()
+    enterprise = status["workspaces"][-1]
+    sent = send(status["addresses"]["events_api"], enterprise["app_key"], "deal.won")
+    found = eventually(lambda: events(address, enterprise["api_key"], event="deal.won"), 30, "the custom app's event")
+    assert [(one["event_id"], one["actor"]["name"]) for one in found] == [(sent, "Deal Desk")]
     with pytest.raises(urllib.error.HTTPError) as answer:
         urllib.request.build_opener(KeepRedirect).open(status["workspaces"][0]["sign_in_url"], timeout=10)
     assert answer.value.code == 303
@@ -159,8 +175,8 @@ def test_the_local_stack_from_the_first_start_to_the_second(stack: Stack) -> Non
 
     assert stack.up("--no-demo") < SECOND_SECONDS
     again = stack.status()
-    assert [(one["id"], one["api_key"]) for one in again["workspaces"]] == [
-        (one["id"], one["api_key"]) for one in status["workspaces"]
+    assert [(one["id"], one["api_key"], one["app_key"]) for one in again["workspaces"]] == [
+        (one["id"], one["api_key"], one["app_key"]) for one in status["workspaces"]
     ]
     assert (
         urlsplit(again["workspaces"][0]["sign_in_url"]).query == urlsplit(status["workspaces"][0]["sign_in_url"]).query

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import EVENTS
+from tests.builders import NOON, event
+from tests.e2e.conftest import EVENTS, EVENTS_DOCS_URL
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -47,6 +48,28 @@ def test_from_the_workspace_to_the_log(viewer: BrowserContext, query: QueryServi
     expect(first).to_contain_text("203.0.113.7")
     expect(first.locator("time")).to_have_text("Mar 14, 2026 13:00:00")
     expect(page.get_by_role("status")).to_have_text("All events received before 12:59:57 are shown")
+
+
+def test_a_custom_app_acting_for_a_person_is_named_beside_the_person(
+    viewer: BrowserContext, query: QueryService
+) -> None:
+    """The page says "via" whom; its help leads to the reference of the Events API."""
+    grace = {"type": "client", "id": "c1", "name": "Grace Hopper"}
+    query.tables.put(
+        event(
+            event_type="deal.won",
+            category="developer",
+            label="Deal Won",
+            app_id="deal-desk",
+            actor=grace,
+            on_behalf_of=grace,
+            occurred_at=NOON,
+        )
+    )
+    page = opened(viewer, query, "/audit-log?event=deal.won")
+    expect(page.locator("td.actor")).to_have_text("Grace HopperClient via deal-desk")
+    link = page.get_by_role("link", name="Record events of your own apps")
+    expect(link).to_have_attribute("href", EVENTS_DOCS_URL)
 
 
 def test_filters_are_searched_ticked_applied_and_removed(viewer: BrowserContext, query: QueryService) -> None:

@@ -1,18 +1,22 @@
-"""What the integration tests of the query service share."""
+"""What the integration tests of the HTTP services share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.events_service import EventsService
+from tests.support.postgres import ABSENT, PostgresProcess, programs
 from tests.support.query_service import QueryService
 from tests.support.rows import Tables
+from tests.support.transport import MemoryBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.events_service import StartEventsApi
     from tests.support.servers import ClickHouseServer
 
 
@@ -26,3 +30,43 @@ def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterat
     service.workspace()
     yield service
     service.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresProcess]:
+    """One server for all tests."""
+    if programs() is None:
+        pytest.skip(ABSENT)
+    server = PostgresProcess()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def control_database_url(tmp_path: Path) -> str:
+    """A new control database."""
+    return f"sqlite:///{tmp_path}/control.db"
+
+
+@pytest.fixture
+def start_events_api(tmp_path: Path, control_database_url: str) -> Iterator[StartEventsApi]:
+    """Starts Events APIs of the test, all on one control database and one spool folder; options are settings."""
+    started: list[EventsService] = []
+
+    def start(broker: MemoryBroker | None = None, **overrides: Any) -> EventsService:
+        options = {"control_database_url": control_database_url, **overrides}
+        started.append(EventsService(tmp_path, options, broker=broker or MemoryBroker()))
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.close()
+
+
+@pytest.fixture
+def events_api(start_events_api: StartEventsApi) -> EventsService:
+    """An Events API over an empty control database, with the workspace w1 and Kafka in memory."""
+    return start_events_api()

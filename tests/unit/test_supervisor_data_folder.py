@@ -25,7 +25,7 @@ STATE = StackState(
     ready=True,
     addresses={"query_api": "http://127.0.0.1:8080", "events_api": None, "kafka": "127.0.0.1:9092", "clickhouse": None},
     processes=(ProcessView("kafka", 4711, State.READY), ProcessView("worker", None, State.RESTARTING)),
-    workspaces=(WorkspaceAccess("w", "starter", "key", "http://127.0.0.1:8080/audit-log/sign-in?code=c"),),
+    workspaces=(WorkspaceAccess("w", "starter", "key", "app key", "http://127.0.0.1:8080/audit-log/sign-in?code=c"),),
 )
 
 
@@ -49,6 +49,7 @@ def test_the_status_file_has_the_published_shape_and_reads_back() -> None:
                 "id": "w",
                 "plan": "starter",
                 "api_key": "key",
+                "app_key": "app key",
                 "sign_in_url": "http://127.0.0.1:8080/audit-log/sign-in?code=c",
             }
         ],

@@ -42,7 +42,8 @@ def test_a_later_run_keeps_keys_and_codes_on_another_port(access: Access) -> Non
     assert [one.api_key for one in second] == [one.api_key for one in first]
     assert [code_of(one.sign_in_url) for one in second] == [code_of(one.sign_in_url) for one in first]
     assert {one.sign_in_url.split("/audit-log")[0] for one in second} == {"http://127.0.0.1:20000"}
-    assert len(access.list_keys()) == len(first)
+    assert [one.app_key for one in second] == [one.app_key for one in first]
+    assert len(access.list_keys()) == 2 * len(first)
 
 
 def test_what_no_longer_works_is_replaced_and_a_changed_plan_stays(access: Access) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from audit_schemas.errors import AuditError
+from audit_schemas.errors import AuditError, Problem
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with a request. `code` is stable, `message` is for people."""
+    """One thing wrong with a request. `code` is stable, `message` is for people.
+
+    `name` says where: a parameter or header, or a JSON pointer (RFC 6901) when `place` is the body.
+    """
 
     name: str
     code: str
@@ -18,9 +21,15 @@ class Fault:
     allowed: tuple[str, ...] = ()
     place: str = "query"
 
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        """A problem of something that was sent in a body."""
+        return cls(problem.pointer, problem.code, problem.message, problem.allowed, place="body")
+
     def body(self) -> dict[str, Any]:
         """As it stands in the answer."""
-        found: dict[str, Any] = {"in": self.place, "name": self.name, "code": self.code, "message": self.message}
+        where = "pointer" if self.place == "body" else "name"
+        found: dict[str, Any] = {"in": self.place, where: self.name, "code": self.code, "message": self.message}
         return found | ({"allowed": list(self.allowed)} if self.allowed else {})
 
 

@@ -72,10 +72,12 @@ class Web:
         sessions: Sessions,
         jwt_secret: str,
         local: bool,
+        events_docs_url: str,
         clock: Callable[[], datetime],
     ) -> None:
         self._service, self._access, self._sessions = service, access, sessions
         self._jwt_secret, self._local, self._clock = jwt_secret, local, clock
+        self._events_docs_url = events_docs_url
         self._templates = Environment(
             loader=PackageLoader("audit_query.web"),
             autoescape=select_autoescape(),
@@ -189,6 +191,7 @@ class Web:
             preview=page.preview,
             full=seen.full,
             upgrade_url=seen.upgrade_url,
+            events_docs_url=self._events_docs_url,
         )
 
     async def _users(self, principal: Principal, search: str, chosen: Sequence[str]) -> list[view.Option]:

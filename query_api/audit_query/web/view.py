@@ -87,10 +87,11 @@ def row_view(row: Mapping[str, Any], zone: ZoneInfo) -> RowView:
     target = row["targets"][0] if row["targets"] else {}
     kind = KINDS.get(actor["type"], actor["type"])
     name = actor["name"] or actor["email"] or actor["id"] or kind
+    via = f"via {row['app_id']}" if row["app_id"] and actor["type"] != "custom_app" else ""
     return RowView(
         event_id=row["event_id"],
         actor=name,
-        actor_kind="" if name == kind else kind,
+        actor_kind=" ".join(filter(None, ("" if name == kind else kind, via))),
         actor_title=" · ".join(filter(None, (kind, actor["name"], actor["email"], actor["id"]))),
         source=SOURCES.get(row["source"], row["source"]),
         event=row["label"],
