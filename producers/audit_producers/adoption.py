@@ -67,6 +67,7 @@ class Adopter:
         emptied, damage = False, ""
         try:
             spool = Spool(claim.spool)
+            self.damaged += spool.broken_log is not None
             try:
                 emptied = self._empty(spool, claim.name)
                 damage = f"{spool.damaged} batches of the spool {claim.spool} are damaged" if spool.damaged else ""

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from audit_producers import broken_log
 from audit_producers.entry import Batch, Entry
 from audit_producers.folder import sync
 from audit_producers.ports import SpoolDamaged, SpoolUnavailable
@@ -53,12 +54,16 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._unreadable: list[int] = []
+        self.broken_log: Path | None = None
+        """Where the log is kept that this file had when it was opened, if it was damaged: commits may be only there."""
+        log = path.with_name(path.name + "-wal")
         with _translated(path):
+            logged = broken_log.last_commit(log)
             # Events speak of people: the file is its owner's alone, and SQLite makes its log alike.
             path.touch(mode=0o600)
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
-                self._prepare()
+                self._prepare(log, logged)
                 # Also when the file is not new: whoever made it may have died before this.
                 sync(path.parent)
                 self.events: int
@@ -72,12 +77,21 @@ class Spool:
                 self._connection.close()
                 raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, log: Path, logged: int) -> None:
         execute = self._connection.execute
         # One process at a time has the file: no shared memory beside it, no lock per transaction.
         execute("PRAGMA locking_mode = EXCLUSIVE")
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
+        if logged > (recovered := self._one("PRAGMA wal_checkpoint(PASSIVE)")[1]):
+            self.broken_log = broken_log.keep(log)
+            _log.error(
+                "the log of the spool %s is damaged behind frame %d, what was committed up to frame %d is only in %s",
+                self.path,
+                recovered,
+                logged,
+                self.broken_log,
+            )
         if self._one("SELECT count(*) FROM sqlite_master WHERE name = 'about'") == (0,):
             self._connection.executescript(_TABLES)
         found = execute("SELECT format FROM about").fetchone()

@@ -90,6 +90,24 @@ def test_what_can_be_read_of_a_damaged_spool_is_sent_once(
     assert rows(tmp_path / "a.damaged", "SELECT first FROM damaged") == [(10,)]
 
 
+def test_a_spool_with_a_damaged_log_counts_and_its_log_is_kept(
+    emitters: Emitters, broker: MemoryBroker, tmp_path: Path
+) -> None:
+    """What SQLite still finds is sent and its file removed; the log stays for people."""
+    living = OwnSpool(tmp_path / "living", "a")
+    for number in range(10):
+        living.commit(entries([number]), (), 0)
+    log = bytearray((tmp_path / "living" / "a.spool-wal").read_bytes())
+    log[len(log) // 2] ^= 1
+    folder.prepare(tmp_path / "dead")
+    (tmp_path / "dead" / "a.spool").write_bytes((tmp_path / "living" / "a.spool").read_bytes())
+    (tmp_path / "dead" / "a.spool-wal").write_bytes(log)
+    living.close()
+    adopter = emitters.adopter(spool_dir=tmp_path / "dead")
+    assert 0 < adopter.look() < 10
+    assert (adopter.look(), adopter.damaged, names(tmp_path / "dead")) == (0, 1, ["a.damaged-wal"])
+
+
 def test_a_spool_that_breaks_in_the_middle_is_sent_as_far_as_it_goes(
     emitters: Emitters, broker: MemoryBroker, tmp_path: Path
 ) -> None:

@@ -49,6 +49,26 @@ def test_a_close_within_its_bound_leaves_everything_to_the_next_process(
     assert list(emitters.folder.iterdir()) == []
 
 
+def test_a_batch_stays_until_kafka_has_its_last_event(emitters: Emitters, broker: MemoryBroker) -> None:
+    """One commit, all but one acknowledged at the end: the next process brings that one, and the others again."""
+    log = emitters.log()
+
+    def refuses(value: bytes) -> str | None:
+        broker.up = broker.up and seq_of(value) != 8
+        return None
+
+    broker.refuses = refuses
+    with outgoing_of(log)._lock:
+        receipts = emit(log, 10)
+    eventually(lambda: log.stats().acknowledged == 9, 10, "Kafka has nine")
+    assert log.close(0) == 1
+    broker.refuses = lambda _: None
+    broker.set(up=True)
+    assert emitters.adopter().look() == 10
+    assert_delivered(broker.events, receipts)
+    assert numbers(broker.events) == [*range(9), *range(10)]
+
+
 def test_what_cannot_be_made_durable_at_the_end_is_given_back(emitters: Emitters, broker: MemoryBroker) -> None:
     """Each event's receipt and the callback say so; a callback that fails does not keep the others from theirs."""
     broker.set(up=False)

@@ -199,7 +199,10 @@ def test_a_torn_log_gives_whole_commits(path: Path, tmp_path: Path) -> None:
         shutil.copy(path, torn)
         torn.with_name(torn.name + "-wal").write_bytes(wal.read_bytes()[:cut])
         committed = max([events for end, events in ends if end <= cut], default=0)
-        assert numbers(read_file(torn)) == list(range(committed)), f"cut at {cut}"
+        again = Spool(torn)
+        assert numbers(read_all(again)) == list(range(committed)), f"cut at {cut}"
+        assert again.broken_log is None, "a torn tail is no damage"
+        again.close()
         torn.unlink()
     spool.close()
     assert len(ends) == 9
@@ -216,6 +219,46 @@ def test_rubbish_behind_the_log_is_no_event(path: Path, tmp_path: Path) -> None:
     copy.with_name(copy.name + "-wal").write_bytes(path.with_name(path.name + "-wal").read_bytes() + tail)
     spool.close()
     assert numbers(read_file(copy)) == list(range(5))
+
+
+@pytest.mark.parametrize("where", ["header", "first frame", "middle", "body"])
+def test_a_log_that_is_damaged_in_its_middle_is_kept_and_said(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    """SQLite takes the first bad frame for the log's end; the commits behind it are not gone without a word."""
+    spool = Spool(path)
+    wal = path.with_name(path.name + "-wal")
+    for first in range(0, 50, 5):
+        spool.commit(entries(range(first, first + 5)), (), 0)
+    log = bytearray(wal.read_bytes())
+    middle = len(log) // FRAME // 2 * FRAME + WAL_HEADER
+    log[{"header": 17, "first frame": WAL_HEADER + 9, "middle": middle + 5, "body": middle + 3000}[where]] ^= 1
+    copy = tmp_path / "copy.spool"
+    shutil.copy(path, copy)
+    copy.with_name("copy.spool-wal").write_bytes(log)
+    spool.close()
+    spool = Spool(copy)
+    found = numbers(read_all(spool))
+    assert found == list(range(len(found)))
+    assert len(found) < 50
+    assert spool.broken_log == tmp_path / "copy.damaged-wal"
+    assert spool.broken_log.read_bytes() == log
+    assert "is damaged behind frame" in caplog.text
+    spool.close()
+
+
+def test_a_log_that_begins_again_is_not_damaged(path: Path, tmp_path: Path) -> None:
+    """After a checkpoint SQLite writes over its log from the front: what is behind is old, and in the file already."""
+    spool = Spool(path)
+    spool.commit(entries(range(10), size=500_000), (), 0)
+    spool.commit(entries(range(10, 13)), (), 0)
+    copy = tmp_path / "copy.spool"
+    shutil.copy(path, copy)
+    shutil.copy(path.with_name("i.spool-wal"), copy.with_name("copy.spool-wal"))
+    spool.close()
+    spool = Spool(copy)
+    assert (numbers(read_all(spool)), spool.broken_log) == (list(range(13)), None)
+    spool.close()
 
 
 @pytest.mark.parametrize("content", [b"this is no database at all" * 200, b"SQLite format 3\0" + b"\xff" * 5000])
