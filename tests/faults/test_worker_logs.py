@@ -17,6 +17,7 @@ from audit_consumers.kafka import create_topics
 from audit_consumers.positions import Range, TopicPartition
 from audit_consumers.verify import verify
 from audit_schemas.codec import encode, frame
+from audit_schemas.datum import varint
 from audit_schemas.errors import Transient
 from audit_schemas.row import SELECT, event_of_row
 from audit_schemas.topics import CATEGORIES, topic_of
@@ -105,14 +106,20 @@ def test_a_resend_with_other_content_changes_no_row(shared_pipeline: Pipeline) -
 
 
 def test_bad_records_stand_in_quarantine_and_good_ones_in_the_table(shared_pipeline: Pipeline) -> None:
-    """Truncated, oversized, foreign, unknown, empty and misplaced records between good ones: each offset in one place."""
+    """Truncated, oversized, foreign, unknown, empty and misplaced records between good ones: each offset in one place.
+
+    One of them declares an array of a million million targets. The record has no unions, so no wrong branch of one.
+    """
     pipeline = shared_pipeline
     good = [(value, event_id) for _, value, event_id in framed_events(40, ["files"])]
     whole = good[0][0]
+    no_targets = frame(encode(event(user_agent="before the targets", targets=(), occurred_at=datetime.now(UTC))))
+    huge_array = no_targets.replace(b"before the targets\0", b"before the targets" + varint(2**40), 1)
+    assert huge_array != no_targets
     bad: dict[str, list[bytes | None]] = {
         "framing": [b"", b"\0", b"\0\0\0\0\1", b"\1" + whole[1:], b'{"event_id": "x"}'],
         "unknown_schema": [b"\0\0\0\0\x63" + whole[5:]],
-        "undecodable": [whole[:-3], whole + b"more", b"\0\0\0\0\1Hello", b"\0\0\0\0\1" + b"\xff" * 30],
+        "undecodable": [whole[:-3], whole + b"more", b"\0\0\0\0\1Hello", b"\0\0\0\0\1" + b"\xff" * 30, huge_array],
         "oversized": [b"\0\0\0\0\1" + b"H" + b"x" * 70_000],
         "tombstone": [None],
         "text_not_utf8": [whole.replace(b"web", b"\xff\xfeb", 1)],
