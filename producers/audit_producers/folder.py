@@ -12,10 +12,10 @@ import fcntl
 import itertools
 import logging
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from audit_producers.forks import unforked
 from audit_producers.ports import SpoolUnavailable
 
 SUFFIX, LOCK, DAMAGED = ".spool", ".lock", ".damaged"
@@ -101,7 +101,7 @@ def sync(folder: Path) -> None:
 def claim(folder: Path, name: str) -> Claim | None:
     """The right to the spool of this name; None when another process has it, or had it a moment ago."""
     lock = folder / f"{name}{LOCK}"
-    with _OPENING:
+    with unforked:
         try:
             number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -136,13 +136,12 @@ def orphans(folder: Path) -> Iterator[Claim]:
             found.release(remove=not found.spool.exists())
 
 
-# No fork between the opening of a lock file and its being noted here.
-_OPENING = threading.RLock()
+# Opened and noted here without a fork between the two.
 _OPEN: set[int] = set()
 
 
 def _close(number: int) -> None:
-    with _OPENING:
+    with unforked:
         _OPEN.discard(number)
         os.close(number)
 
@@ -151,10 +150,9 @@ def _after_fork_in_child() -> None:
     for number in _OPEN:
         os.close(number)
     _OPEN.clear()
-    _OPENING.release()
 
 
-os.register_at_fork(before=_OPENING.acquire, after_in_parent=_OPENING.release, after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _beside(spool: Path) -> tuple[Path, ...]:

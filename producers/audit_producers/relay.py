@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from audit_producers.entry import Entry
+from audit_producers.forks import unforked
 from audit_producers.ports import Position, Transport
 from audit_schemas.errors import AuditError
 
@@ -104,7 +105,8 @@ class Relay:
             return
         try:
             if self._transport is None:
-                self._transport = self._make_transport()
+                with unforked:
+                    self._transport = self._make_transport()
             self._transport.send(entry.topic, entry.key, entry.value, partial(self._delivered, entry, self._generation))
         except Exception as error:  # noqa: BLE001 - whatever it is, the event waits and is tried again
             self._fail(self._generation, f"{type(error).__name__}: {error}")

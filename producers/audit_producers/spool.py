@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
 import struct
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 from audit_producers import broken_log
 from audit_producers.entry import Batch, Entry
 from audit_producers.folder import sync
+from audit_producers.forks import unforked
 from audit_producers.ports import SpoolDamaged, SpoolUnavailable
 
 FORMAT = 1
@@ -135,7 +134,7 @@ class Spool:
             for entry in chunk:
                 entry.batch = batch
         if removed or self.oldest_ms is None:
-            with contextlib.suppress(sqlite3.Error), _IN_SQLITE:
+            with contextlib.suppress(sqlite3.Error), unforked:
                 self.oldest_ms = self._oldest()
 
     def read(self, after: int) -> list[Entry]:
@@ -271,16 +270,10 @@ def _unpacked(sizes: bytes, body: bytes, batch: Batch) -> tuple[list[Entry], lis
     return entries, faults
 
 
-# SQLite has locks for the whole process, one around each allocation. A child that is forked while another thread holds
-# one could never open a file, so a fork waits until no thread is inside.
-_IN_SQLITE = threading.RLock()
-os.register_at_fork(before=_IN_SQLITE.acquire, after_in_parent=_IN_SQLITE.release, after_in_child=_IN_SQLITE.release)
-
-
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
     try:
-        with _IN_SQLITE:
+        with unforked:
             yield
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "") in _DAMAGED:

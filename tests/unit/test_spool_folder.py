@@ -14,6 +14,7 @@ import pytest
 
 from audit_producers import folder
 from audit_producers.entry import Batch
+from audit_producers.forks import unforked
 from audit_producers.own_spool import OwnSpool
 from audit_producers.ports import SpoolUnavailable
 from audit_producers.spool import Spool
@@ -100,9 +101,9 @@ def test_no_fork_comes_between_the_opening_of_a_lock_file_and_its_being_noted(
 
         def fork() -> None:
             # What `os.fork` does first on any thread.
-            found.append(folder._OPENING.acquire(blocking=False))
+            found.append(unforked.acquire(blocking=False))
             if found[0]:
-                folder._OPENING.release()
+                unforked.release()
 
         thread = threading.Thread(target=fork)
         thread.start()
