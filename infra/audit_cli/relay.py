@@ -26,7 +26,7 @@ def relay(
         return
     configure_logging()
     prepare(settings.spool_dir)
-    adopter = Adopter(settings, lambda: KafkaTransport(settings), lambda: 0)
+    adopter = Adopter(settings, lambda: KafkaTransport(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: adopter.stop())
     if once:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from audit_producers import folder
-from audit_producers.entry import Batch, Entry
+from audit_producers.entry import Batch, Entry, finished
 from audit_producers.ports import SpoolDamaged, SpoolUnavailable, Transport
 from audit_producers.relay import Relay
 from audit_producers.settings import ProducerSettings
@@ -22,10 +22,8 @@ _log = logging.getLogger("audit_producers")
 class Adopter:
     """Looks for orphaned spools and empties them. `run` blocks until `stop`; both may be called from any thread."""
 
-    def __init__(
-        self, settings: ProducerSettings, make_transport: Callable[[], Transport], now_ms: Callable[[], int]
-    ) -> None:
-        self._settings, self._make_transport, self._now_ms = settings, make_transport, now_ms
+    def __init__(self, settings: ProducerSettings, make_transport: Callable[[], Transport]) -> None:
+        self._settings, self._make_transport = settings, make_transport
         self._stopping = False
         self._wake = Wake()
         self.adopted = 0
@@ -107,7 +105,7 @@ class Adopter:
             self._account(going)
 
     def _account(self, going: _Going) -> None:
-        self.adopted += going.account(self._now_ms())
+        self.adopted += going.account()
 
 
 class _Going:
@@ -155,19 +153,14 @@ class _Going:
         if self._ready:
             self._read_through = self._ready[-1].seq
 
-    def account(self, now_ms: int) -> int:
+    def account(self) -> int:
         """Removes the batches that Kafka has; returns how many events it acknowledged since the last call."""
         acknowledged = self.relay.take_acknowledged()
         self._outstanding -= len(acknowledged)
-        for entry in acknowledged:
-            batch = entry.batch
-            if batch is not None:
-                batch.remaining -= 1
-                if batch.remaining == 0:
-                    self._removable.append(batch)
+        self._removable += finished(acknowledged)
         if self._removable and self._removes:
             try:
-                self._spool.commit((), self._removable, now_ms)
+                self._spool.remove(self._removable)
                 self._removable = []
             except SpoolUnavailable as error:
                 # A full disk, perhaps. The file as a whole can still be removed, once all of it is sent.

@@ -7,7 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from audit_producers.entry import Batch, Entry
+from audit_producers.entry import Batch, Entry, finished
 from audit_producers.own_spool import OwnSpool
 from audit_producers.ports import SpoolDamaged, SpoolUnavailable
 from audit_producers.receipt import Receipt
@@ -106,12 +106,7 @@ class Backlog:
 
     def acknowledged(self, entries: Sequence[Entry]) -> None:
         """Notes what Kafka has: batches of which it has everything are removed with the next commit."""
-        for entry in entries:
-            batch = entry.batch
-            if batch is not None:
-                batch.remaining -= 1
-                if batch.remaining == 0:
-                    self._removable.append(batch)
+        self._removable += finished(entries)
 
     def leave_file(self, window: Sequence[Entry]) -> None:
         """For a file that is damaged: what is in memory, here and in the relay's window, goes to another one.

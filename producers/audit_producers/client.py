@@ -7,10 +7,11 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack, get_args
 
+from audit_infra.clock import utc_now
 from audit_producers import context, folder, lifecycle, recording
 from audit_producers.adoption import Adopter
 from audit_producers.fields import EventFields, refuse_unknown
@@ -22,15 +23,10 @@ from audit_producers.stats import Stats
 from audit_schemas.acceptance import Acceptance
 from audit_schemas.catalogue import load
 from audit_schemas.datum import head_of
-from audit_schemas.errors import InvalidEvent, Problem
-from audit_schemas.event import MAX_EVENT_BYTES, Event
+from audit_schemas.event import Event, refuse_too_large
 from audit_schemas.topics import topic_of
 
 _TRY_AGAIN_S = 0.01
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _kafka(settings: ProducerSettings) -> Transport:
@@ -71,7 +67,7 @@ class AuditLog:
         mode: Mode | None = None,
         on_delivery_failure: OnFailure | None = None,
         transport: Callable[[ProducerSettings], Transport] = _kafka,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         overrides = {} if bootstrap_servers is None else {"kafka_bootstrap_servers": bootstrap_servers}
         self._settings = settings or ProducerSettings.load(**overrides)
@@ -199,9 +195,7 @@ class AuditLog:
     def _take(self, event: Event, mode: Mode, wait_s: float) -> Receipt:
         outgoing = self._outgoing or self._begun()
         head = head_of(event)
-        if len(head) + outgoing.stamp_bytes > MAX_EVENT_BYTES:
-            fault = f"the event has {len(head) + outgoing.stamp_bytes} bytes, at most {MAX_EVENT_BYTES} are taken"
-            raise InvalidEvent((Problem("", "too_large", fault),))
+        refuse_too_large(len(head) + outgoing.stamp_bytes)
         receipt = Receipt(event.event_id)
         topic = topic_of(self._settings.topic_prefix, event.category)
         outgoing.take(topic, event.workspace_id, head, receipt, direct=mode != "durable", wait_s=wait_s)
@@ -237,7 +231,7 @@ class AuditLog:
 
     def _start_adopter(self) -> None:
         if self._settings.adopt_interval_s:
-            self._adopter = Adopter(self._settings, self._new_transport, self._now_ms)
+            self._adopter = Adopter(self._settings, self._new_transport)
             threading.Thread(target=self._adopter.run, name="audit-log-adopter", daemon=True).start()
 
     def _new_transport(self) -> Transport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from audit_producers.receipt import Receipt
@@ -46,4 +47,16 @@ class Entry:
     since: float = 0.0
 
 
-__all__ = ["Batch", "Entry", "Waiting"]
+def finished(acknowledged: Iterable[Entry]) -> list[Batch]:
+    """Notes what Kafka has; the batches of which it now has everything, which are to be removed."""
+    found = []
+    for entry in acknowledged:
+        batch = entry.batch
+        if batch is not None:
+            batch.remaining -= 1
+            if batch.remaining == 0:
+                found.append(batch)
+    return found
+
+
+__all__ = ["Batch", "Entry", "Waiting", "finished"]

@@ -12,8 +12,7 @@ from audit_producers.ports import Position
 from audit_producers.receipt import Receipt
 from audit_schemas.catalogue import load
 from audit_schemas.codec import encode_record, frame, record_of
-from audit_schemas.errors import InvalidEvent, Problem
-from audit_schemas.event import MAX_EVENT_BYTES, Event
+from audit_schemas.event import Event, refuse_too_large
 from audit_schemas.topics import topic_of
 
 _AS_JSON: Final = frozenset(["changes", "metadata"])
@@ -31,10 +30,7 @@ class Recorder:
 
         Raises `InvalidEvent` for an event that is too large to be sent.
         """
-        size = len(frame(encode_record(record_of(event))))
-        if size > MAX_EVENT_BYTES:
-            fault = f"the event has {size} bytes, at most {MAX_EVENT_BYTES} are taken"
-            raise InvalidEvent((Problem("", "too_large", fault),))
+        refuse_too_large(len(frame(encode_record(record_of(event)))))
         self.events.append(event)
         receipt = Receipt(event.event_id)
         receipt.settle_kafka(Position(topic_of("audit", event.category), 0, len(self.events) - 1))

@@ -27,6 +27,11 @@ STALLED_S = 300.0
 _log = logging.getLogger("audit_producers")
 
 
+def pause_s(failures: int, rng: random.Random) -> float:
+    """How long to wait after so many failures in a row and one more: twice as long each time, spread, bounded."""
+    return float(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures, 16)) * rng.uniform(0.5, 1.0))
+
+
 class Relay:
     """One sequence of events on its way to Kafka.
 
@@ -164,8 +169,8 @@ class Relay:
                 with barrier:
                     pass  # whoever was sending has finished, and nobody begins any more
             self._give_up()
-            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._failures) * self._random.uniform(0.5, 1.0)
-            self._failures = min(self._failures + 1, 16)
+            pause = pause_s(self._failures, self._random)
+            self._failures += 1
             self._resume_at = now + pause
             level = logging.WARNING if self._failures < 4 else logging.ERROR
             _log.log(level, "Kafka takes no audit events: %s. They wait; next attempt in %.1f s", self._trouble, pause)
@@ -195,4 +200,4 @@ class Relay:
         self._give_up()
 
 
-__all__ = ["Relay"]
+__all__ = ["FIRST_PAUSE_S", "LONGEST_PAUSE_S", "Relay", "pause_s"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -14,9 +14,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from audit_infra.access import Access, Sessions
+from audit_infra.clock import utc_now
 from audit_infra.http.answers import Answers
 from audit_infra.http.credentials import Credentials
-from audit_infra.http.problems import Fault, invalid
+from audit_infra.http.problems import Fault, invalid, refuse_parameters
 from audit_infra.http.telemetry import Telemetry
 from audit_query.clickhouse import Reader
 from audit_query.openapi import DOCS, document
@@ -35,11 +36,6 @@ _ELSEWHERE = {"/v1/events": "events are sent to the Events API, not to the query
 Clock = Callable[[], datetime]
 
 
-def utc_now() -> datetime:
-    """The machine's clock."""
-    return datetime.now(UTC)
-
-
 class Api:
     """The handlers of `/v1`. Credentials come from headers, never from a cookie."""
 
@@ -52,7 +48,7 @@ class Api:
 
     async def event(self, request: Request) -> Response:
         principal = await self._principal(request)
-        _no_parameters(request)
+        refuse_parameters(request.query_params.keys())
         return JSONResponse({"data": await self._service.event(principal, request.path_params["event_id"])})
 
     async def users(self, request: Request) -> Response:
@@ -79,7 +75,7 @@ class Api:
 
     async def catalogue(self, request: Request) -> Response:
         await self._principal(request)
-        _no_parameters(request)
+        refuse_parameters(request.query_params.keys())
         catalogue = self._service.catalogue
         types = [
             {
@@ -98,7 +94,7 @@ class Api:
 
     async def gaps(self, request: Request) -> Response:
         principal = await self._principal(request)
-        _no_parameters(request)
+        refuse_parameters(request.query_params.keys())
         return JSONResponse(await self._service.gaps(principal))
 
     async def export(self, request: Request) -> Response:
@@ -117,12 +113,6 @@ class Api:
             Route("/v1/export", self.export),
             Route("/v1/gaps", self.gaps),
         ]
-
-
-def _no_parameters(request: Request) -> None:
-    if request.query_params:
-        names = request.query_params.keys()
-        raise invalid(tuple(Fault(name, "unknown_parameter", "this request has no parameters") for name in names))
 
 
 def create_app(
@@ -198,4 +188,4 @@ def create_app(
     return app
 
 
-__all__ = ["Api", "create_app", "utc_now"]
+__all__ = ["Api", "create_app"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from audit_infra.http.html import marked
 from audit_schemas.topics import CATEGORIES
 
 _TEXT = {"type": "string"}
@@ -101,16 +102,10 @@ def _page() -> str:
     ]
     for path, (summary, parameters) in PATHS.items():
         rows = "".join(
-            f"<dt><code>{escape(name)}</code></dt><dd>{_marked(text)}</dd>" for name, (_, text) in parameters.items()
+            f"<dt><code>{escape(name)}</code></dt><dd>{marked(text)}</dd>" for name, (_, text) in parameters.items()
         )
         parts.append(f"<h2><code>GET {escape(path)}</code></h2><p>{escape(summary)}</p><dl>{rows}</dl>")
     return "".join([*parts, "</main></html>"])
-
-
-def _marked(text: str) -> str:
-    """Text between backticks as code."""
-    pieces = escape(text).split("`")
-    return "".join(f"<code>{piece}</code>" if number % 2 else piece for number, piece in enumerate(pieces))
 
 
 DOCS = _page()

@@ -266,6 +266,13 @@ def _allowed(fault: Any) -> tuple[str, ...]:
     return tuple(re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
 
 
+def refuse_too_large(size: int, most: int = MAX_EVENT_BYTES) -> None:
+    """Raises `InvalidEvent` when an event of so many encoded bytes is too large."""
+    if size > most:
+        fault = f"the event has {size} bytes, at most {most} are taken"
+        raise InvalidEvent((Problem("", "too_large", fault),))
+
+
 def micros(instant: datetime) -> int:
     """Microseconds since 1970, exactly (`datetime.timestamp` goes through a float)."""
     since = instant - EPOCH
@@ -298,4 +305,5 @@ __all__ = [
     "micros",
     "parse_event",
     "problems_of",
+    "refuse_too_large",
 ]

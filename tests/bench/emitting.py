@@ -11,24 +11,22 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from audit_consumers.kafka import create_topics
 from audit_consumers.settings import PipelineSettings
 from audit_producers import AuditLog, Mode, ProducerSettings
 from audit_producers.adoption import Adopter
 from audit_producers.kafka import KafkaTransport
-from audit_schemas.codec import decode, unframe
-from audit_schemas.event import Event
 from audit_schemas.registry import CURRENT_SCHEMA_ID, StaticRegistry
 from tests.bench.measure import cpu_seconds
 from tests.support.kafka import KafkaProcess
+from tests.support.topics import event_of, stored_messages
 
 PARTITIONS = 6
 PER_SECOND = 500.0
@@ -222,7 +220,7 @@ def outage(kafka: KafkaProcess, folder: Path, seconds: float, *, kills: bool) ->
     settings = ProducerSettings(
         kafka_bootstrap_servers=kafka.bootstrap_servers, topic_prefix=prefix, spool_dir=spool_dir
     )
-    found["adopted"] = Adopter(settings, lambda: KafkaTransport(settings), lambda: 0).look()
+    found["adopted"] = Adopter(settings, lambda: KafkaTransport(settings)).look()
     found["caught_up_s"] = time.monotonic() - begun
     promised = [tuple(line.split()) for line in receipts.read_text().splitlines() if line.count(" ") == 1]
     return found | check(kafka, prefix, [(workspace, event_id) for workspace, event_id in promised])
@@ -231,7 +229,8 @@ def outage(kafka: KafkaProcess, folder: Path, seconds: float, *, kills: bool) ->
 def check(kafka: KafkaProcess, prefix: str, promised: list[tuple[str, str]]) -> dict[str, float]:
     """Every promised event is there; within a workspace and instance, first copies are in the order of their numbers."""
     copies, seen, last = 0, set[str](), dict[tuple[str, str], int]()
-    for event in arrived(kafka, f"{prefix}.files"):
+    for message in stored_messages(kafka.bootstrap_servers, f"{prefix}.files"):
+        event = event_of(message)
         if event.event_id in seen:
             copies += 1
             continue
@@ -244,22 +243,6 @@ def check(kafka: KafkaProcess, prefix: str, promised: list[tuple[str, str]]) -> 
     if missing:
         raise RuntimeError(f"{len(missing)} of {len(promised)} durable events are missing, such as {missing[:3]}")
     return {"durable_receipts": len(promised), "arrived": len(seen), "later_copies": copies}
-
-
-def arrived(kafka: KafkaProcess, topic: str) -> Iterator[Event]:
-    """Everything in the topic, partition by partition in order."""
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": uuid.uuid4().hex})
-    for partition in range(PARTITIONS):
-        end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)[1]
-        consumer.assign([TopicPartition(topic, partition, 0)])
-        read = 0
-        while read < end:
-            for message in consumer.consume(1000, 1.0):
-                value = message.value()
-                assert isinstance(value, bytes)
-                read += 1
-                yield decode(unframe(value)[1])
-    consumer.close()
 
 
 def new_topics(kafka: KafkaProcess) -> str:

@@ -18,7 +18,7 @@ from audit_consumers.kafka import create_topics
 from audit_consumers.settings import PipelineSettings
 from audit_infra.access import Access, Scope
 from audit_local.ports import free_ports
-from tests.bench.measure import cpu_seconds, peak_mib
+from tests.bench.measure import cpu_seconds, peak_mib, percentile
 from tests.support.kafka import KafkaProcess
 from tests.support.processes import ServerProcess
 
@@ -166,7 +166,7 @@ def _wait(client: Client, calls: int, *, keyed: bool) -> Wait:
         took.append((time.perf_counter() - begun) * 1000)
     took.sort()
     name = f"single events, {'with' if keyed else 'without'} retry key"
-    return Wait(name, calls, took[calls // 2], took[calls * 99 // 100], took[-1])
+    return Wait(name, calls, percentile(took, 0.5), percentile(took, 0.99), took[-1])
 
 
 def shown(kafka: KafkaProcess, folder: Path) -> dict[str, object]:

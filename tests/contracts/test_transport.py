@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -17,6 +16,7 @@ from audit_producers import NotDelivered, Position, ProducerSettings
 from audit_producers.kafka import KafkaTransport
 from audit_producers.ports import BufferFull, Transport
 from audit_schemas.errors import AuditError
+from tests.support.topics import stored_messages
 from tests.support.transport import MemoryBroker
 from tests.support.waiting import eventually
 
@@ -88,16 +88,7 @@ class KafkaSystem:
         return KafkaTransport(ProducerSettings(kafka_bootstrap_servers="127.0.0.1:9", in_flight_events=in_flight))
 
     def stored(self) -> list[bytes]:
-        consumer = Consumer({"bootstrap.servers": self._server.bootstrap_servers, "group.id": self.topic})
-        try:
-            end = consumer.get_watermark_offsets(TopicPartition(self.topic, 0), timeout=20)[1]
-            consumer.assign([TopicPartition(self.topic, 0, 0)])
-            found: list[bytes] = []
-            while len(found) < end:
-                found += [message.value() or b"" for message in consumer.consume(1000, 1.0)]
-            return found
-        finally:
-            consumer.close()
+        return [message.value() or b"" for message in stored_messages(self._server.bootstrap_servers, self.topic)]
 
 
 @pytest.fixture(params=["memory", "kafka"])

@@ -6,14 +6,12 @@ import random
 import subprocess
 import sys
 import threading
-import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from audit_consumers.kafka import create_topics
 from audit_consumers.settings import PipelineSettings
@@ -21,8 +19,8 @@ from audit_local.launch import tethered
 from audit_producers import ProducerSettings
 from audit_producers.adoption import Adopter
 from audit_producers.kafka import KafkaTransport
-from audit_schemas.codec import decode, unframe
 from audit_schemas.event import Event
+from tests.support.topics import event_of, stored_messages
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -72,25 +70,6 @@ def start(folder: Path, settings: ProducerSettings) -> Emitter:
         )
 
 
-def stored(bootstrap_servers: str, topic: str) -> list[tuple[bytes, Event]]:
-    """Everything in the topic, the partitions one after the other."""
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": uuid.uuid4().hex})
-    found: list[tuple[bytes, Event]] = []
-    for partition in range(PARTITIONS):
-        end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)[1]
-        consumer.assign([TopicPartition(topic, partition, 0)])
-        seen = 0
-        while seen < end:
-            for message in consumer.consume(1000, 0.1):
-                value, offset = message.value(), message.offset()
-                assert isinstance(value, bytes)
-                assert offset is not None
-                seen = offset + 1
-                found.append((value, decode(unframe(value)[1])))
-    consumer.close()
-    return found
-
-
 @pytest.mark.timeout(120)
 def test_whatever_was_durable_arrives_in_order(start_kafka: StartKafka, topic_prefix: str, tmp_path: Path) -> None:
     """Eight emitters in a row die in mid-work, a ninth ends by SIGTERM; a relay brings what they left.
@@ -126,9 +105,10 @@ def test_whatever_was_durable_arrives_in_order(start_kafka: StartKafka, topic_pr
     rounds.append(last.lines)
 
     left = list(folder.glob("*.spool"))
-    relay = Adopter(settings, lambda: KafkaTransport(settings), lambda: 0)
+    relay = Adopter(settings, lambda: KafkaTransport(settings))
     eventually(lambda: relay.look() == 0 and not list(folder.iterdir()), 30, "the folder is empty")
-    events = stored(kafka.bootstrap_servers, f"{topic_prefix}.files")
+    messages = stored_messages(kafka.bootstrap_servers, f"{topic_prefix}.files")
+    events = [(message.value() or b"", event_of(message)) for message in messages]
     durable = {line.split()[1]: (n, line.split()) for n, lines in enumerate(rounds) for line in lines}
     print(
         f"{len(durable)} durable, {len(events)} stored, {len(left)} spools and {relay.adopted} events left to the relay"

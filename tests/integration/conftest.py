@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.events_service import EventsService
+from tests.support.examples import Place
 from tests.support.postgres import ABSENT, PostgresProcess, programs
 from tests.support.query_service import QueryService
 from tests.support.rows import Tables
+from tests.support.topics import make_topics
 from tests.support.transport import MemoryBroker
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.events_service import StartEventsApi
-    from tests.support.servers import ClickHouseServer
+    from tests.support.servers import ClickHouseServer, KafkaServer
 
 
 @pytest.fixture
@@ -30,6 +33,14 @@ def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterat
     service.workspace()
     yield service
     service.close()
+
+
+@pytest.fixture
+def place(kafka: KafkaServer, topic_prefix: str, tmp_path: Path) -> Iterator[Place]:
+    """A folder and topics of the test's own, for a service that emits."""
+    make_topics(kafka.bootstrap_servers, topic_prefix)
+    with ExitStack() as ends:
+        yield Place(kafka.bootstrap_servers, topic_prefix, tmp_path, ends)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,26 +23,14 @@ from audit_local.ports import free_ports
 from audit_producers import audit_context
 from audit_producers.recording import recording
 from tests.support.examples import EXAMPLES, Place
-from tests.support.topics import make_topics
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from audit_schemas.event import Event
     from tests.support.events_service import StartEventsApi
-    from tests.support.servers import KafkaServer
 
 BIN = Path(sys.executable).parent
 NOBODY = "127.0.0.1:9"
-
-
-@pytest.fixture
-def place(kafka: KafkaServer, topic_prefix: str, tmp_path: Path) -> Iterator[Place]:
-    """A folder and topics of the test's own."""
-    make_topics(kafka.bootstrap_servers, topic_prefix)
-    with ExitStack() as ends:
-        yield Place(kafka.bootstrap_servers, topic_prefix, tmp_path, ends)
 
 
 def assert_numbered_without_holes(events: list[Event]) -> None:

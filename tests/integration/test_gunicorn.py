@@ -6,7 +6,6 @@ import sys
 import textwrap
 import threading
 from collections import Counter
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import httpx
@@ -14,14 +13,10 @@ import pytest
 
 from audit_local.ports import free_ports
 from tests.support.examples import Place
-from tests.support.topics import make_topics
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.support.servers import KafkaServer
+    pass
 
 SERVICE = """
     from audit_producers import AuditLog, set_actor
@@ -38,14 +33,6 @@ SERVICE = """
 
     app = AuditContextMiddleware(handler)
 """
-
-
-@pytest.fixture
-def place(kafka: KafkaServer, topic_prefix: str, tmp_path: Path) -> Iterator[Place]:
-    """A folder and topics of the test's own."""
-    make_topics(kafka.bootstrap_servers, topic_prefix)
-    with ExitStack() as ends:
-        yield Place(kafka.bootstrap_servers, topic_prefix, tmp_path, ends)
 
 
 @pytest.mark.timeout(120)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import secrets
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka.admin as kafka_admin
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from audit_consumers.kafka import create_topics
 from audit_consumers.settings import PipelineSettings
 from audit_producers import AuditLog, Mode, ProducerSettings, Receipt
-from audit_schemas.codec import decode, unframe
 from audit_schemas.event import Event
+from tests.support.topics import event_of, stored_messages
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -36,26 +34,11 @@ def settings_for(kafka: KafkaServer, prefix: str, spool_dir: Path, **more: Any) 
     return ProducerSettings(kafka_bootstrap_servers=servers, topic_prefix=prefix, spool_dir=spool_dir, **more)
 
 
-def stored(bootstrap_servers: str, topic: str) -> list[tuple[bytes, Event]]:
-    """Everything in the topic's only partition."""
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": uuid.uuid4().hex})
-    end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=20)[1]
-    consumer.assign([TopicPartition(topic, 0, 0)])
-    found: list[tuple[bytes, Event]] = []
-    while len(found) < end:
-        for message in consumer.consume(1000, 1.0):
-            key, value = message.key(), message.value()
-            assert isinstance(key, bytes)
-            assert isinstance(value, bytes)
-            found.append((key, decode(unframe(value)[1])))
-    consumer.close()
-    return found
-
-
 def first_arrivals(kafka: KafkaServer, prefix: str) -> list[Event]:
     """The events of the topic for files without later copies, in the order of their arrival."""
     found: dict[str, Event] = {}
-    for _, event in stored(kafka.bootstrap_servers, f"{prefix}.files"):
+    for message in stored_messages(kafka.bootstrap_servers, f"{prefix}.files"):
+        event = event_of(message)
         found.setdefault(event.event_id, event)
     return list(found.values())
 
@@ -69,10 +52,11 @@ def test_events_arrive_framed_keyed_and_in_order(
         receipts = [emit(log, number) for number in range(300)]
         positions = [receipt.wait(30) for receipt in receipts]
     assert [position.offset for position in positions] == list(range(300))
-    events = stored(kafka.bootstrap_servers, f"{topic_prefix}.files")
+    messages = list(stored_messages(kafka.bootstrap_servers, f"{topic_prefix}.files"))
+    events = [(message.key(), event_of(message)) for message in messages]
     assert [event.event_id for _, event in events] == [receipt.event_id for receipt in receipts]
     assert [event.producer.seq for _, event in events] == list(range(300))
-    assert all(key.decode() == event.workspace_id for key, event in events)
+    assert all(key == event.workspace_id.encode() for key, event in events)
     assert list(tmp_path.iterdir()) == []
 
 

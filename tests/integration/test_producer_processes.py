@@ -69,7 +69,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 def kept(spool_dir: Path) -> list[Event]:
     """What waits in the folder; it is empty afterwards."""
     settings, broker = ProducerSettings(spool_dir=spool_dir), MemoryBroker()
-    Adopter(settings, lambda: broker.transport(settings), lambda: 0).look()
+    Adopter(settings, lambda: broker.transport(settings)).look()
     assert list(spool_dir.iterdir()) == []
     return broker.events
 

@@ -59,7 +59,7 @@ class Emitters:
 
     def adopter(self, **settings: Any) -> Adopter:
         made = self.settings(**settings)
-        return Adopter(made, lambda: self.broker.transport(made), lambda: 0)
+        return Adopter(made, lambda: self.broker.transport(made))
 
     def take_folder_away(self) -> None:
         """The spool's folder is a file from now on: nothing can be written there, by whatever user."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from audit_consumers.kafka import create_topics
 from audit_consumers.settings import PipelineSettings
@@ -13,6 +13,8 @@ from audit_schemas.codec import decode, unframe
 from audit_schemas.topics import event_topics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from audit_schemas.event import Event
 
 
@@ -21,22 +23,35 @@ def make_topics(bootstrap_servers: str, prefix: str) -> None:
     create_topics(PipelineSettings(kafka_bootstrap_servers=bootstrap_servers, topic_prefix=prefix), partitions=1)
 
 
-def stored_events(bootstrap_servers: str, prefix: str) -> list[Event]:
-    """Every event that stands in the topics now, in order per topic."""
+def stored_messages(bootstrap_servers: str, *topics: str) -> Iterator[Message]:
+    """Everything that stands in the topics now, partition by partition in order."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": uuid.uuid4().hex})
     try:
-        partitions = [TopicPartition(topic, 0, 0) for topic in event_topics(prefix)]
-        left = sum(consumer.get_watermark_offsets(one, timeout=20)[1] for one in partitions)
-        consumer.assign(partitions)
-        found: list[Event] = []
-        while len(found) < left:
-            for message in consumer.consume(1000, 0.5):
-                value = message.value()
-                assert isinstance(value, bytes)
-                found.append(decode(unframe(value)[1]))
-        return found
+        for topic in topics:
+            for partition in sorted(consumer.list_topics(topic, timeout=20).topics[topic].partitions):
+                end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)[1]
+                consumer.assign([TopicPartition(topic, partition, 0)])
+                read = 0
+                while read < end:
+                    for message in consumer.consume(1000, 0.2):
+                        offset = message.offset()
+                        assert offset is not None
+                        read = offset + 1
+                        yield message
     finally:
         consumer.close()
 
 
-__all__ = ["make_topics", "stored_events"]
+def event_of(message: Message) -> Event:
+    """What it says."""
+    value = message.value()
+    assert isinstance(value, bytes)
+    return decode(unframe(value)[1])
+
+
+def stored_events(bootstrap_servers: str, prefix: str) -> list[Event]:
+    """Every event that stands in the topics now, in order per topic."""
+    return [event_of(message) for message in stored_messages(bootstrap_servers, *event_topics(prefix))]
+
+
+__all__ = ["event_of", "make_topics", "stored_events", "stored_messages"]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from audit_producers import folder
 from audit_producers.adoption import Adopter
+from audit_producers.entry import Batch
 from audit_producers.own_spool import OwnSpool
+from audit_producers.spool import Spool
 from tests.support.emitting import Emitters, refuse
 from tests.support.spools import entries, flip, make_spool, read_file, rows, value_of
 from tests.support.transport import MemoryBroker
@@ -215,19 +217,20 @@ def test_an_adopter_looks_again_and_again(emitters: Emitters, broker: MemoryBrok
 
 
 def test_what_nobody_foresaw_stops_neither_the_adopter_nor_the_other_spools(
-    emitters: Emitters, broker: MemoryBroker, tmp_path: Path
+    emitters: Emitters, broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service's clock that fails, for one: that spool stays for the next look, free for others too."""
+    """A removal that fails in no known way, for one: that spool stays for the next look, free for others too."""
     make_spool(tmp_path / "a.spool", range(10))
     make_spool(tmp_path / "b.spool", range(10, 20))
-    failing = [True]
+    failing, remove = [True], Spool.remove
 
-    def now_ms() -> int:
+    def fails_once(spool: Spool, batches: Sequence[Batch]) -> None:
         if failing and failing.pop():
-            raise RuntimeError("no clock")
-        return 0
+            raise RuntimeError("unforeseen")
+        remove(spool, batches)
 
-    adopter = Adopter(emitters.settings(), lambda: broker.transport(emitters.settings()), now_ms)
+    monkeypatch.setattr(Spool, "remove", fails_once)
+    adopter = Adopter(emitters.settings(), lambda: broker.transport(emitters.settings()))
     adopter.look()
     assert [path.name for path in tmp_path.glob("*.spool")] == ["a.spool"]
     adopter.look()

@@ -6,8 +6,6 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,14 +22,6 @@ from tests.support.emitting import (
 )
 from tests.support.transport import MemoryBroker, Sent
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-def emitters(tmp_path: Path) -> Iterator[Emitters]:
-    """Logs on a broker in memory, their spools in one folder."""
-    made = Emitters(tmp_path / "spool")
-    yield made
-    made.close()
 
 
 @pytest.fixture

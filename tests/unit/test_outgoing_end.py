@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ from audit_schemas.errors import AuditError
 from tests.support.emitting import Emitters, assert_delivered, emit, numbers, outgoing_of, refuse, seq_of
 from tests.support.transport import MemoryBroker
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-def emitters(tmp_path: Path) -> Iterator[Emitters]:
-    """Logs on a broker in memory, their spools in one folder."""
-    made = Emitters(tmp_path / "spool")
-    yield made
-    made.close()
 
 
 @pytest.fixture

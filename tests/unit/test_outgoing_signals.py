@@ -8,8 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -22,14 +21,6 @@ from tests.support.waiting import eventually
 
 MODULES = {outgoing.__file__, relay.__file__, wake.__file__}
 LOCKS = {threading.__file__}
-
-
-@pytest.fixture
-def emitters(tmp_path: Path) -> Iterator[Emitters]:
-    """Logs on a broker in memory, their spools in one folder."""
-    made = Emitters(tmp_path / "spool")
-    yield made
-    made.close()
 
 
 def interrupted(moment: int, work: Callable[[], Any], handler: Callable[[], Any], modules: set[str]) -> bool:

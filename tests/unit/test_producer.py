@@ -301,7 +301,7 @@ def test_a_forked_child_has_a_stamp_and_a_spool_of_its_own(log: AuditLog, broker
     broker.set(up=True)
     assert log.flush(10) == 0
     log.close()
-    orphan = Adopter(ProducerSettings(spool_dir=tmp_path), lambda: broker.transport(ProducerSettings()), lambda: 0)
+    orphan = Adopter(ProducerSettings(spool_dir=tmp_path), lambda: broker.transport(ProducerSettings()))
     assert orphan.look() == 1
     first, second, child_event = (event.producer for event in broker.events)
     assert (first.seq, second.seq, child_event.seq) == (0, 1, 0)

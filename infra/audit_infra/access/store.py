@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, select, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
+from audit_infra.access.database import open_engine, transaction
 from audit_infra.access.principal import (
     PAGE_SCOPES,
     PLANS,
     AccessError,
-    ControlUnavailable,
     Principal,
     Scope,
     Unauthenticated,
@@ -71,32 +68,17 @@ class Access:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             metadata.create_all(connection)
 
     @classmethod
     def open(cls, database_url: str) -> Self:
         """Opens the database, making the tables that are missing. SQLite files get their folder made."""
-        url = make_url(database_url)
-        engine = create_engine(url)
-        if url.get_backend_name() == "sqlite":
-            if url.database:
-                Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-            event.listen(engine, "connect", _prepare_sqlite)
-        return cls(engine)
+        return cls(open_engine(database_url))
 
     def close(self) -> None:
         """Closes the connections."""
         self._engine.dispose()
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """Raises `ControlUnavailable` when the database can't be reached or is locked for too long."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except (OperationalError, InterfaceError) as error:
-            raise ControlUnavailable(f"the control database can't be used: {error.orig}") from None
 
     def create_workspace(self, workspace_id: str, plan: str, name: str = "", now: datetime | None = None) -> Workspace:
         """Raises `AccessError` for a bad id or plan and for an id that is taken."""
@@ -104,7 +86,7 @@ class Access:
             raise AccessError("a workspace id has 1 to 64 of A-Z a-z 0-9 _ . : -")
         _check_plan(plan)
         try:
-            with self._transaction() as connection:
+            with transaction(self._engine) as connection:
                 connection.execute(
                     insert(workspaces).values(id=workspace_id, name=name, plan=plan, created_at=_ms(now))
                 )
@@ -114,7 +96,7 @@ class Access:
 
     def get_workspace(self, workspace_id: str) -> Workspace:
         """Raises `AccessError` when there is none of this id."""
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             row = connection.execute(select(workspaces).where(workspaces.c.id == workspace_id)).one_or_none()
         if row is None:
             raise AccessError(f"there is no workspace {workspace_id}")
@@ -122,13 +104,13 @@ class Access:
 
     def list_workspaces(self) -> list[Workspace]:
         """All, by id."""
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             return [_workspace(row) for row in connection.execute(select(workspaces).order_by(workspaces.c.id))]
 
     def set_plan(self, workspace_id: str, plan: str) -> Workspace:
         """Raises `AccessError` for an unknown workspace or plan."""
         _check_plan(plan)
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             connection.execute(update(workspaces).where(workspaces.c.id == workspace_id).values(plan=plan))
         return self.get_workspace(workspace_id)
 
@@ -149,7 +131,7 @@ class Access:
             raise AccessError("a key needs at least one scope")
         secret = KEY_PREFIX + secrets.token_urlsafe(32)
         key_id = secrets.token_hex(8)
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             connection.execute(
                 insert(api_keys).values(
                     id=key_id,
@@ -170,12 +152,12 @@ class Access:
         query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
         if workspace_id is not None:
             query = query.where(api_keys.c.workspace_id == workspace_id)
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             return [_key(row) for row in connection.execute(query)]
 
     def revoke_key(self, key_id: str, now: datetime | None = None) -> None:
         """From now on the key opens nothing. Raises `AccessError` when there is none of this id."""
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             known = connection.execute(select(api_keys.c.revoked_at).where(api_keys.c.id == key_id)).one_or_none()
             if known is None:
                 raise AccessError(f"there is no key {key_id}")
@@ -184,7 +166,7 @@ class Access:
 
     def authenticate_key(self, secret: str, now: datetime) -> Principal:
         """Raises `Unauthenticated` for a key that is unknown, expired or revoked, without saying which."""
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             row = connection.execute(select(api_keys).where(api_keys.c.hash == _hash(secret))).one_or_none()
         if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= _ms(now)):
             raise Unauthenticated("the API key is not valid")
@@ -209,7 +191,7 @@ class Access:
         """A code of 256 random bits that signs this person in: once within 60 s, or again and again if reusable."""
         self.get_workspace(workspace_id)
         code = secrets.token_urlsafe(32)
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             connection.execute(
                 insert(sign_in_codes).values(
                     hash=_hash(code),
@@ -226,7 +208,7 @@ class Access:
     def redeem_sign_in_code(self, code: str, now: datetime) -> Principal:
         """Raises `Unauthenticated` for a code that is unknown, used or too old."""
         hashed = _hash(code)
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             row = connection.execute(select(sign_in_codes).where(sign_in_codes.c.hash == hashed)).one_or_none()
             fresh = row is not None and _ms(now) - row.created_at <= CODE_LIFETIME.total_seconds() * 1000
             if row is None or not (row.reusable or (fresh and row.used_at is None)):
@@ -251,15 +233,8 @@ class Access:
 
     def forget_sign_in_codes(self) -> None:
         """No code signs anybody in any more."""
-        with self._transaction() as connection:
+        with transaction(self._engine) as connection:
             connection.execute(delete(sign_in_codes))
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    """Several processes share the file: readers don't wait for the writer, writers wait for each other."""
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA busy_timeout = 5000")
-    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _check_plan(plan: str) -> None:

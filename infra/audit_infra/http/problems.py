@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -70,4 +71,11 @@ def invalid(faults: tuple[Fault, ...]) -> ProblemError:
     return ProblemError(400, "invalid-request", "The request is not valid", detail, faults=faults)
 
 
-__all__ = ["Fault", "ProblemError", "invalid"]
+def refuse_parameters(names: Iterable[str]) -> None:
+    """For requests without query parameters: raises the problem 400 that names all there are."""
+    faults = tuple(Fault(name, "unknown_parameter", "this request has no parameters") for name in names)
+    if faults:
+        raise invalid(faults)
+
+
+__all__ = ["Fault", "ProblemError", "invalid", "refuse_parameters"]

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from audit_infra.access import Forbidden, Scope
 from audit_infra.http.credentials import Credentials
-from audit_infra.http.problems import Fault, ProblemError, invalid
+from audit_infra.http.problems import Fault, ProblemError, invalid, refuse_parameters
 from audit_producers.addresses import Networks, client_address
 from audit_producers.events_api.body import Bodies, check_accept, check_type
 from audit_producers.events_api.custom_types import CustomType
@@ -37,7 +37,7 @@ class Api:
     async def post_events(self, request: Request) -> Response:
         """`POST /v1/events`."""
         caller = await self._caller(request)
-        _no_parameters(request)
+        refuse_parameters(request.query_params.keys())
         self._service.admit(caller)
         check_accept(request)
         request_key = _request_key(request)
@@ -56,14 +56,14 @@ class Api:
         principal = await self._principal(request)
         if not (principal.may(Scope.READ) or principal.may(Scope.WRITE)):
             raise Forbidden(f"this needs the scope {Scope.READ} or {Scope.WRITE}")
-        _no_parameters(request)
+        refuse_parameters(request.query_params.keys())
         types, complete = await self._service.list_types(principal.workspace_id)
         return JSONResponse({"data": [_type_body(one) for one in types], "complete": complete})
 
     async def put_event_type(self, request: Request) -> Response:
         """`PUT /v1/event-types/{name}`."""
         caller = await self._caller(request)
-        _no_parameters(request)
+        refuse_parameters(request.query_params.keys())
         self._service.admit(caller)
         check_accept(request)
         check_type(request)
@@ -80,7 +80,7 @@ class Api:
         """`GET /v1/refused-events`."""
         principal = await self._principal(request)
         principal.require(Scope.ADMIN)
-        _no_parameters(request)
+        refuse_parameters(request.query_params.keys())
         refused = await self._service.list_refused(principal.workspace_id)
         return JSONResponse(
             {
@@ -120,12 +120,6 @@ def _request_key(request: Request) -> str:
         text = f"must be one header of 1 to {MAX_REQUEST_KEY} printable ASCII characters"
         raise invalid((Fault("Idempotency-Key", "retry_key", text, place="header"),))
     return key
-
-
-def _no_parameters(request: Request) -> None:
-    if request.query_params:
-        names = request.query_params.keys()
-        raise invalid(tuple(Fault(name, "unknown_parameter", "this request has no parameters") for name in names))
 
 
 def _type_body(one: CustomType) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import prometheus_client
@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from audit_infra.access import Access
+from audit_infra.clock import utc_now
 from audit_infra.http.answers import Answers
 from audit_infra.http.credentials import Credentials
 from audit_infra.http.telemetry import Telemetry
@@ -41,11 +42,6 @@ ELSEWHERE: Final = {"/v1/events": "events are read from the query service, not f
 _MIB: Final = 1_048_576
 
 Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """The machine's clock."""
-    return datetime.now(UTC)
 
 
 def create_app(
@@ -154,4 +150,4 @@ def _watch_spool(recorder: Recorder, registry: CollectorRegistry) -> None:
         prometheus_client.Gauge(name, text, registry=registry).set_function(read)
 
 
-__all__ = ["ELSEWHERE", "create_app", "utc_now"]
+__all__ = ["ELSEWHERE", "create_app"]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
+from audit_infra.http.html import marked
 from audit_producers.events_api import examples, shapes
 from audit_producers.events_api.openapi import document
 from audit_producers.events_api.problems import MAX_BODY_BYTES, MAX_EVENTS
@@ -73,7 +74,7 @@ def page() -> str:
             _paragraph(shapes.EVENT["description"]),
             _table(("field", "takes", "meaning"), _fields(shapes.EVENT)),
             "<h2>Retries</h2><ul>",
-            *(f"<li>{_marked(one)}</li>" for one in _RETRIES),
+            *(f"<li>{marked(one)}</li>" for one in _RETRIES),
             "</ul><h2>Limits</h2>",
             _table(("what", "at most"), [(escape(what), escape(most)) for what, most in _LIMITS]),
             *others,
@@ -96,7 +97,7 @@ def _operation(path: str, method: str, one: dict[str, Any]) -> str:
     parts.append(_paragraph(one["description"]))
     if "parameters" in one:
         rows = [
-            (f"<code>{escape(each['name'])}</code>", each["in"], _marked(each["description"]))
+            (f"<code>{escape(each['name'])}</code>", each["in"], marked(each["description"]))
             for each in one["parameters"]
         ]
         parts.append(_table(("parameter", "in", "meaning"), rows))
@@ -127,7 +128,7 @@ def _json(value: Any, indent: str = "") -> str:
 
 def _fields(shape: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [
-        (f"<code>{escape(name)}</code>", escape(_takes(inner)), _marked(inner.get("description", "")))
+        (f"<code>{escape(name)}</code>", escape(_takes(inner)), marked(inner.get("description", "")))
         for name, inner in shape["properties"].items()
     ]
 
@@ -150,7 +151,7 @@ def _takes(shape: dict[str, Any]) -> str:
 
 
 def _problem(known: examples.Known) -> tuple[str, str, str]:
-    return str(known.problem.status), f"<code>{escape(known.body['type'])}</code>", _marked(known.advice)
+    return str(known.problem.status), f"<code>{escape(known.body['type'])}</code>", marked(known.advice)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -161,13 +162,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f"<p>{_marked(text)}</p>"
-
-
-def _marked(text: str) -> str:
-    """Text between backticks as code."""
-    pieces = escape(text).split("`")
-    return "".join(f"<code>{piece}</code>" if number % 2 else piece for number, piece in enumerate(pieces))
+    return f"<p>{marked(text)}</p>"
 
 
 __all__ = ["POLICY", "page"]

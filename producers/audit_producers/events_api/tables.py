@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -19,14 +18,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    create_engine,
     event,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
 from audit_infra.access import ControlUnavailable
+from audit_infra.access.database import open_engine, transaction, unusable
 
 metadata = MetaData()
 
@@ -72,14 +70,11 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Opens it and makes the tables that are missing. Raises `ControlUnavailable`."""
-        parsed = make_url(url)
-        self.engine: Engine = create_engine(parsed)
-        self.one_writer = parsed.get_backend_name() == "sqlite"
+        self.engine: Engine = open_engine(url)
+        self.one_writer = self.engine.dialect.name == "sqlite"
         """Whether writers wait for each other, so that more than one at a time gains nothing."""
         if self.one_writer:
-            if parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "connect", _checkpoint_seldom)
         try:
             with self.transaction() as connection:
                 metadata.create_all(connection)
@@ -92,10 +87,10 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """Raises `ControlUnavailable` when the database can't be reached or is locked for too long."""
         try:
-            with self.engine.begin() as connection:
+            with transaction(self.engine) as connection:
                 yield connection
-        except (OperationalError, InterfaceError, IntegrityError) as error:
-            raise ControlUnavailable(f"the control database can't be used: {error.orig}") from None
+        except IntegrityError as error:
+            raise unusable(error) from None
 
     def insert(self, table: Table) -> Any:
         """An insert that can say what happens to rows that are there already (`on_conflict_do_…`)."""
@@ -106,11 +101,7 @@ class Database:
         self.engine.dispose()
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    """Several processes share the file: readers don't wait for the writer, writers wait for each other."""
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA busy_timeout = 5000")
-    connection.execute("PRAGMA foreign_keys = ON")
+def _checkpoint_seldom(connection: Any, _record: object) -> None:
     # Retry keys are random, so each claim changes many pages of their index: copied into the file less often, a page
     # that changed several times is copied once.
     connection.execute("PRAGMA wal_autocheckpoint = 8000")

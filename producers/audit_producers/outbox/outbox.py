@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from sqlalchemy import (
@@ -25,14 +25,14 @@ from sqlalchemy import (
     update,
 )
 
+from audit_infra.clock import utc_now
 from audit_producers import context, recording
 from audit_producers.fields import EventFields, refuse_unknown
 from audit_producers.outbox.stored import text_of
 from audit_schemas.acceptance import Acceptance
 from audit_schemas.catalogue import load
 from audit_schemas.datum import head_of
-from audit_schemas.errors import InvalidEvent, Problem
-from audit_schemas.event import MAX_EVENT_BYTES, Event
+from audit_schemas.event import MAX_EVENT_BYTES, Event, refuse_too_large
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
@@ -50,10 +50,6 @@ class Backlog:
     waiting: int
     oldest_s: float
     set_aside: int
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Outbox:
@@ -74,7 +70,7 @@ class Outbox:
         *,
         schema: str | None = None,
         metadata: MetaData | None = None,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._metadata, self._clock = MetaData() if metadata is None else metadata, clock
         self._acceptance = Acceptance(load())
@@ -159,10 +155,7 @@ class Outbox:
     def _accepted(self, event_type: str, fields: EventFields) -> Event:
         refuse_unknown(fields)
         event = self._acceptance.accept(event_type, context.filled(dict(fields)), self._clock())
-        size = len(head_of(event))
-        if size + STAMP_BYTES > MAX_EVENT_BYTES:
-            fault = f"the event has {size} bytes, at most {MAX_EVENT_BYTES - STAMP_BYTES} are taken"
-            raise InvalidEvent((Problem("", "too_large", fault),))
+        refuse_too_large(len(head_of(event)), MAX_EVENT_BYTES - STAMP_BYTES)
         return event
 
     def _insert(self, event: Event) -> tuple[Any, dict[str, Any]]:

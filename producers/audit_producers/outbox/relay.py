@@ -25,7 +25,7 @@ from audit_producers.outbox.outbox import Outbox
 from audit_producers.outbox.stored import event_of_text
 from audit_producers.ports import Closed
 from audit_producers.receipt import Durability, Receipt
-from audit_producers.relay import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from audit_producers.relay import pause_s
 from audit_producers.stats import Alarm
 from audit_schemas.errors import AuditError, InvalidEvent, Transient
 
@@ -153,8 +153,8 @@ class OutboxRelay:
         return OutboxStats(self._relayed, self._set_aside, len(self._pending), self._lease.held, self._alarm.text)
 
     def pause_s(self, failures: int) -> float:
-        """How long to wait after so many failures in a row and one more: twice as long each time, spread, bounded."""
-        return float(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures, 16)) * self._random.uniform(0.5, 1.0))
+        """How long to wait after so many failures in a row and one more; as the log's own relay does."""
+        return pause_s(failures, self._random)
 
     def _read(self) -> Sequence[_Row]:
         row = self._table.c
