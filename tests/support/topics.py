@@ -27,17 +27,20 @@ def stored_messages(bootstrap_servers: str, *topics: str) -> Iterator[Message]:
     """Everything that stands in the topics now, partition by partition in order."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": uuid.uuid4().hex})
     try:
-        for topic in topics:
-            for partition in sorted(consumer.list_topics(topic, timeout=20).topics[topic].partitions):
-                end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)[1]
-                consumer.assign([TopicPartition(topic, partition, 0)])
-                read = 0
-                while read < end:
-                    for message in consumer.consume(1000, 0.2):
-                        offset = message.offset()
-                        assert offset is not None
-                        read = offset + 1
-                        yield message
+        known = consumer.list_topics(timeout=20).topics
+        for partition in [
+            TopicPartition(topic, each, 0) for topic in topics for each in sorted(known[topic].partitions)
+        ]:
+            end = consumer.get_watermark_offsets(partition, timeout=20)[1]
+            if end > 0:
+                consumer.assign([partition])
+            read = 0
+            while read < end:
+                for message in consumer.consume(1000, 0.2):
+                    offset = message.offset()
+                    assert offset is not None
+                    read = offset + 1
+                    yield message
     finally:
         consumer.close()
 
