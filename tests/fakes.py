@@ -216,7 +216,8 @@ class FakeStore:
     tokens: set[str] = field(default_factory=set)
     ledger_rows: dict[tuple[Log, int, int], LedgerRow] = field(default_factory=dict)
     progress: list[ProgressRow] = field(default_factory=list)
-    sums: dict[tuple[Any, ...], int] = field(default_factory=lambda: defaultdict(int))
+    listed: set[tuple[str, int, int]] = field(default_factory=set)
+    """The rows whose user is listed."""
 
     def insert(self, container: Container, token: str, comment: str) -> None:
         self.step("insert")
@@ -226,14 +227,14 @@ class FakeStore:
         self.tokens.add(token)
         self.step("token written, no row yet")
         for number, row in enumerate(rows):
-            position = (row["kafka_topic_id"], row["kafka_partition"], row["kafka_offset"])
             if row["kafka_topic"].endswith("." + row["category"]):
                 self.events.append(row)
-                self.sums[_cell(row)] += 1
             else:
-                self.sorted_out[position] = "category_unlike_topic"
+                self.sorted_out[position(row)] = "category_unlike_topic"
             if number == len(rows) // 2:
                 self.step("half of the rows landed")
+        self.step("all rows landed, their users not listed")
+        self._list({position(row) for row in rows})
         self.step("inserted")
 
     def readable(self, container: Container) -> bool:
@@ -290,17 +291,12 @@ class FakeStore:
             self.quarantined[row.log.topic_id, row.log.partition, row.offset] = row
         self.step("quarantined")
 
-    def mend_rollups(self, log: Log, offsets: Range) -> None:
-        self.step("mend_rollups")
-        cells = {_cell(row) for row in self.events if row["kafka_offset"] in offsets}
-        for cell in cells:
-            self.sums[cell] = len(
-                {
-                    (row["kafka_topic_id"], row["kafka_partition"], row["kafka_offset"])
-                    for row in self.events
-                    if _cell(row) == cell
-                }
-            )
+    def list_users(self, log: Log, offsets: Range) -> None:
+        self.step("list_users")
+        self._list({(log.topic_id, log.partition, offset) for offset in range(offsets.first, offsets.last + 1)})
+
+    def _list(self, positions: set[tuple[str, int, int]]) -> None:
+        self.listed |= positions & {position(row) for row in self.events}
 
     def ledger(self, logs: Mapping[Log, int]) -> dict[Log, list[LedgerRow]]:
         self.step("ledger")
@@ -341,5 +337,6 @@ class FakeDeadLetters:
         self.published.extend(rows)
 
 
-def _cell(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (row["workspace_id"], row["event_type"], row["kafka_topic_id"], row["kafka_partition"])
+def position(row: Mapping[str, Any]) -> tuple[str, int, int]:
+    """Where in Kafka a row was."""
+    return row["kafka_topic_id"], row["kafka_partition"], row["kafka_offset"]

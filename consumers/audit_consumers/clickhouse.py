@@ -16,7 +16,6 @@ from clickhouse_connect.driver.httpclient import HttpClient
 from clickhouse_connect.driver.httputil import get_pool_manager
 from urllib3.exceptions import HTTPError
 
-from audit_consumers import rollups
 from audit_consumers.batch import Container
 from audit_consumers.decoding import Stamp
 from audit_consumers.ports import LedgerRow, ProgressRow, QuarantineRow, Stored
@@ -44,6 +43,7 @@ _EVENTS_WHERE = (
     "kafka_topic_id = {topic_id:String} AND kafka_partition = {partition:Int32}"
     " AND kafka_offset BETWEEN {first:Int64} AND {last:Int64}"
 )
+_USER = "workspace_id, actor_type, actor_id, actor_name, actor_email"
 
 
 class ClickHouseStore:
@@ -139,11 +139,14 @@ class ClickHouseStore:
         ]
         self.insert_rows("audit_quarantine", names, values)
 
-    def mend_rollups(self, log: Log, offsets: Range) -> None:
+    def list_users(self, log: Log, offsets: Range) -> None:
         """See `Store`."""
-        for statement in rollups.mend(_EVENTS_WHERE):
-            with translated():
-                self._client.command(statement, parameters=_where(log, offsets), settings={"async_insert": "0"})
+        self.command(
+            f"INSERT INTO audit_users ({_USER}, latest) SELECT {_USER}, max(occurred_at) FROM audit_events"
+            f" WHERE {_EVENTS_WHERE} GROUP BY {_USER}",
+            parameters=_where(log, offsets),
+            settings={"async_insert": "0", "insert_deduplicate": "0"},
+        )
 
     def ledger(self, logs: Mapping[Log, int]) -> dict[Log, list[LedgerRow]]:
         """See `Store`."""
@@ -205,8 +208,7 @@ class ClickHouseStore:
         """See `Store`."""
         rows = self.rows(
             "SELECT name, extract(create_table_query, 'deduplication_window = (\\\\d+)') FROM system.tables"
-            " WHERE database = currentDatabase() AND name IN"
-            " ('audit_events', 'audit_quarantine', 'audit_actors', 'audit_type_day')",
+            " WHERE database = currentDatabase() AND name IN ('audit_events', 'audit_quarantine', 'audit_users')",
             {},
         )
         return {row[0]: int(row[1] or 0) for row in rows}

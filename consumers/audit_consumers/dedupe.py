@@ -1,14 +1,12 @@
 """Moves later copies of events that a producer sent twice from the table to quarantine.
 
 Readers show only the first copy anyway; this keeps the table small and names copies whose content differs. It may be
-stopped and repeated at any point: the copies are in quarantine before they leave the table, the sums are corrected
-under a token of exactly these copies, and a run begins with what an interrupted one left in both tables. Two runs must
-not go at the same time.
+stopped and repeated at any point: the copies are in quarantine before they leave the table, and a run begins with what
+an interrupted one left in both tables. Two runs must not go at the same time.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +15,6 @@ from audit_consumers.clickhouse import ClickHouseStore
 from audit_consumers.decoding import Stamp
 from audit_consumers.ports import QuarantineRow
 from audit_consumers.positions import Log
-from audit_consumers.rollups import ROLLUPS
 from audit_schemas.codec import frame
 from audit_schemas.errors import ClickHouseBusy
 from audit_schemas.row import SELECT, datum_of_row, record_of_row, schema_id_of_row
@@ -121,18 +118,6 @@ def _left_behind(store: ClickHouseStore) -> list[Position]:
 
 
 def _remove(store: ClickHouseStore, positions: Sequence[Position]) -> None:
-    """Takes the copies out of the sums, before they leave the table: their cells are read from it."""
-    token = hashlib.sha256(repr(positions).encode()).hexdigest()
-    for rollup in ROLLUPS:
-        names = [*rollup.cell, "events"]
-        store.command(
-            f"INSERT INTO {rollup.table} ({', '.join(names)})"
-            f" SELECT {', '.join(f'{expression} AS c_{name}' for name, expression in rollup.cell.items())},"
-            f" -toInt64(uniqExact(kafka_offset)) FROM audit_events WHERE {_AT_POSITIONS}"
-            f" GROUP BY {', '.join(f'c_{name}' for name in rollup.cell)} ORDER BY ALL",
-            parameters={"positions": positions},
-            settings={"insert_deduplication_token": f"dedupe:{token}", "async_insert": "0"},
-        )
     store.command(f"DELETE FROM audit_events WHERE {_AT_POSITIONS}", parameters={"positions": positions})
 
 

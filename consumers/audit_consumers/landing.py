@@ -137,7 +137,7 @@ class Lander:
                 raise ClickHouseUnavailable(f"{batch.log} {batch.offsets}: an older attempt still runs")
             if not missing:
                 self._keep_bytes(batch)
-                self.store.mend_rollups(batch.log, batch.offsets)
+                self.store.list_users(batch.log, batch.offsets)
                 return Landed(_ledger_row(batch, len(stored.events), len(stored.quarantine - stored.events)))
             self._heal(batch, missing, fresh, attempt)
         raise ClickHouseUnavailable(f"{batch.log} {batch.offsets}: rows are still missing after {HEAL_ROUNDS} rounds")

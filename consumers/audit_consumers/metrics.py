@@ -31,6 +31,9 @@ class WorkerMetrics:
         self.partitions = Gauge(
             "audit_worker_partitions", "Assigned partitions, by status.", ["status"], registry=self.registry
         )
+        self.paused = Gauge(
+            "audit_worker_paused_partitions", "Assigned partitions that an operator paused.", registry=self.registry
+        )
         self.buffered = Gauge("audit_worker_buffered_bytes", "Batches in memory.", registry=self.registry)
         self.linger = Gauge("audit_worker_linger_seconds", "How long a batch waits to fill.", registry=self.registry)
         self.false_watermarks = Counter(

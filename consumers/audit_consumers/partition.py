@@ -76,6 +76,8 @@ class Assigned:
     asking: bool = False
     gone: bool = False
     """Not ours any more."""
+    held: bool = False
+    """An operator paused it: no more of it is read."""
     feed: Feed | None = None
     work: Work | None = None
     committed: int | None = None

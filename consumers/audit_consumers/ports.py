@@ -200,10 +200,10 @@ class Store(Protocol):
     def quarantine(self, rows: Sequence[QuarantineRow]) -> None:
         """Writes rows with their bytes; a row of the same position is replaced. Safe to repeat."""
 
-    def mend_rollups(self, log: Log, offsets: Range) -> None:
-        """Makes every rollup cell that rows of this range touch equal to the table again.
+    def list_users(self, log: Log, offsets: Range) -> None:
+        """Adds who acted in the range to the list of users, which an insert that broke off may not have reached.
 
-        Only the owner of the partition may call it, while no insert of this log runs.
+        Safe to repeat.
         """
 
     def ledger(self, logs: Mapping[Log, int]) -> dict[Log, list[LedgerRow]]:

@@ -23,6 +23,7 @@ from audit_consumers.landing import Lander
 from audit_consumers.metrics import WorkerMetrics
 from audit_consumers.options import Options
 from audit_consumers.partition import Status
+from audit_consumers.pauses import Pauses
 from audit_consumers.ports import Store
 from audit_consumers.positions import TopicPartition
 from audit_consumers.settings import WorkerSettings
@@ -36,8 +37,8 @@ log = structlog.get_logger("audit_consumers.process")
 T = TypeVar("T")
 _STALLED_S = 60.0
 _LAST_SECONDS = 1.0
-_POOL_THREADS = 4
-"""For ledger, progress, questions and gaps: one each."""
+_POOL_THREADS = 5
+"""For ledger, progress, questions, gaps and pauses: one each."""
 _THREADS = "worker"
 
 
@@ -72,7 +73,12 @@ class _State:
             if status in (Status.STOPPED, Status.HALTED)
         }
         ready = not stalled and bool(statuses) and all(s is not Status.RESOLVING for s, _ in statuses.values())
-        return ready, {"partitions": len(statuses), "troubled": troubled, "stalled": stalled}
+        return ready, {
+            "partitions": len(statuses),
+            "troubled": troubled,
+            "paused": self.worker.held,
+            "stalled": stalled,
+        }
 
 
 def check_contract(store: Store) -> None:
@@ -84,6 +90,7 @@ def check_contract(store: Store) -> None:
     found += [f"audit_quarantine has no column {name}" for name in STAMP_COLUMNS if name not in there]
     if found:
         raise ContractBroken("; ".join(found))
+    store.columns("audit_pauses")  # raises where the table is missing
 
 
 def run(settings: WorkerSettings) -> None:
@@ -165,6 +172,7 @@ def _run(
         options=Options.of(settings),
         metrics=metrics,
         watched=_watched(settings, store),
+        held=Pauses(store).held,
     )
     state.worker = worker
     _collect_rarely()

@@ -145,6 +145,8 @@ class Resuming:
         one.committed = committed.offset if committed.metadata.topic_id == found.log.topic_id else None
         one.ledgered_end = found.start
         self._consumer.resume_at(one.partition, found.start)
+        if one.held:
+            self._consumer.pause(one.partition)
         one.status, one.why = Status.RUNNING, ""
         # With nothing open the line says nothing new; with hundreds of partitions it would hide those that do.
         tell = log.info if found.intent or found.doubt_until > found.start else log.debug

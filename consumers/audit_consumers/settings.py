@@ -11,6 +11,11 @@ class PipelineSettings(KafkaSettings, ClickHouseSettings):
     """What every command of the pipeline needs."""
 
     consumer_group: str = Field("audit-workers", pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    operator_workspace: str = Field(
+        "operator",
+        pattern=r"^[A-Za-z0-9_.:-]{1,64}$",
+        description="the workspace in whose log the operators' commands are written down",
+    )
     gap_after_s: float = Field(60.0, ge=0, description="a hole in a producer's numbers is reported from this age on")
 
 

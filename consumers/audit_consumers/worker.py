@@ -6,7 +6,7 @@ pool threads and comes back as a finished future. `docs/architecture.md` follows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from audit_consumers.linger import Linger
 from audit_consumers.metrics import WorkerMetrics
 from audit_consumers.options import Options
 from audit_consumers.partition import Assigned, Status
+from audit_consumers.pausing import Pausing
 from audit_consumers.ports import Assignments, Clock, Cluster, GroupConsumer, Store
 from audit_consumers.positions import TopicPartition
 from audit_consumers.progress import Progress
@@ -48,7 +49,7 @@ class JoinGroup(Protocol):
 class Worker:
     """Brings the assigned partitions into ClickHouse until told to stop. `step` is one turn of the loop.
 
-    Without `watched` it looks for no gaps among the producers' numbers.
+    Without `watched` it looks for no gaps among the producers' numbers. `held` says which partitions operators paused.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Worker:
         options: Options,
         metrics: WorkerMetrics,
         watched: Watched | None = None,
+        held: Callable[[], Collection[TopicPartition]] = frozenset,
     ) -> None:
         self._cluster, self._clock, self._options, self._metrics = cluster, clock, options, metrics
         self._assigned: dict[TopicPartition, Assigned] = {}
@@ -95,6 +97,7 @@ class Worker:
             metrics=metrics,
             begin_again=self._begin_again,
         )
+        self._pausing = Pausing(held, clock=clock, tasks=self._tasks, metrics=metrics)
         self._freshness = Freshness(cluster=cluster, store=store, clock=clock, tasks=self._tasks)
         self._gap_watch = (
             GapWatch(watched, clock=clock, tasks=self._tasks, metrics=metrics) if watched is not None else None
@@ -108,6 +111,7 @@ class Worker:
             if (one := self._assigned.get(partition)) is not None and one.status is Status.RUNNING:
                 self._begin_again(one, "Kafka refused the position")
         assigned = list(self._assigned.values())
+        self._pausing.advance(assigned)
         self._resuming.advance(assigned)
         self._seal(assigned)
         self._delivery.advance(assigned)
@@ -128,6 +132,11 @@ class Worker:
     def statuses(self) -> dict[str, tuple[Status, str]]:
         """Of each assigned partition its status and why; a copy that other threads may read."""
         return {str(partition): (one.status, one.why) for partition, one in self._assigned.copy().items()}
+
+    @property
+    def held(self) -> list[str]:
+        """The assigned partitions that operators paused; a copy that other threads may read."""
+        return sorted(str(partition) for partition, one in self._assigned.copy().items() if one.held)
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """See `Assignments`."""
@@ -201,13 +210,13 @@ class Worker:
                 room -= 1
 
     def _balance(self, assigned: list[Assigned]) -> None:
-        """Pauses partitions that read faster than they land, and any that hold batches once memory is short."""
+        """Pauses what operators hold, what reads faster than it lands, and once memory is short what holds batches."""
         buffered = sum(one.size for one in assigned)
         self._metrics.buffered.set(buffered)
         for one in assigned:
             if one.status is not Status.RUNNING or one.feed is None:
                 continue
-            if one.feed.behind or one.backlog >= 2 or (buffered > self._options.max_buffer and one.size):
+            if one.held or one.feed.behind or one.backlog >= 2 or (buffered > self._options.max_buffer and one.size):
                 self._consumer.pause(one.partition)
             elif one.backlog == 0 or buffered < self._options.max_buffer // 2:
                 self._consumer.resume(one.partition)

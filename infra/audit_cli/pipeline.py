@@ -1,4 +1,4 @@
-"""Commands of the pipeline: the worker, the tables and topics it needs, and the operator's questions to it."""
+"""Commands of the pipeline: the tables and topics it needs, and the operator's questions to it."""
 
 from __future__ import annotations
 
@@ -14,26 +14,8 @@ app.add_typer(lost, name="lost")
 
 
 @app.command()
-def worker(
-    check: Annotated[bool, typer.Option("--check", help="Print the effective settings and exit.")] = False,
-) -> None:
-    """Bring events from Kafka into ClickHouse, each exactly once, until told to stop."""
-    from audit_consumers.settings import WorkerSettings
-
-    settings = WorkerSettings.load()
-    if check:
-        typer.echo(settings.effective())
-        return
-    from audit_consumers.process import run
-    from audit_infra.telemetry import configure_logging
-
-    configure_logging()
-    run(settings)
-
-
-@app.command()
 def migrate() -> None:
-    """Create or update the ClickHouse tables."""
+    """Create or update the tables in ClickHouse and in the control database."""
     from audit_consumers.inspection import open_intents
     from audit_consumers.migrate import migrate as apply
     from audit_consumers.settings import PipelineSettings
@@ -42,8 +24,28 @@ def migrate() -> None:
     applied = apply(settings, lambda: [str(one) for one in open_intents(settings)])
     for migration in applied:
         typer.echo(f"applied {migration.number:04} {migration.name}")
-    if not applied:
+    revisions = _migrate_control_database()
+    for revision in revisions:
+        typer.echo(f"applied {revision} of the control database")
+    if not applied and not revisions:
         typer.echo("nothing to apply")
+
+
+def _migrate_control_database() -> list[str]:
+    """Which revisions were applied. The worker's installation can't open it, and needs nothing of it."""
+    from importlib.util import find_spec
+
+    if find_spec("sqlalchemy") is None:
+        return []
+    from audit_infra.access.database import open_engine
+    from audit_infra.access.migrations import migrate as apply
+    from audit_infra.settings import ControlSettings
+
+    engine = open_engine(ControlSettings.load().control_database_url)
+    try:
+        return apply(engine)
+    finally:
+        engine.dispose()
 
 
 @topics.command("create")
@@ -64,7 +66,7 @@ def topics_create(
 
 @app.command()
 def verify(as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False) -> None:
-    """Prove that every offset is in exactly one place and that the rollups equal the table; exit 1 when not."""
+    """Prove that every offset is in exactly one place; exit 1 when not."""
     import dataclasses
     import json
 
@@ -82,7 +84,7 @@ def verify(as_json: Annotated[bool, typer.Option("--json", help="Print the repor
             f"{report.logs} logs, {report.ledger_rows} ledger rows: {report.events} events, {report.quarantined} in"
             f" quarantine, {report.copies} copies set aside, {report.lost} accepted as lost"
         )
-        typer.echo("\n".join(report.faults) or "every offset is in exactly one place; the rollups equal the table")
+        typer.echo("\n".join(report.faults) or "every offset is in exactly one place")
     raise typer.Exit(1 if report.faults else 0)
 
 

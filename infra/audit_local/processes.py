@@ -133,7 +133,7 @@ def units(folder: DataFolder, addresses: Addresses, *, partitions: int, demo: bo
             environment,
             after=("migrate", "topics"),
             ready=probes.http(f"{addresses.query}/readyz"),
-            stop_seconds=2.0,
+            stop_seconds=3.0,
         ),
         Unit(
             "events-api",

@@ -53,6 +53,11 @@ def networks(texts: Iterable[str]) -> Networks:
     return tuple(found)
 
 
+def networks_of(value: str) -> Networks:
+    """The same of one text, with commas between."""
+    return networks(one for one in value.split(",") if one.strip())
+
+
 def parse_address(text: str) -> Address:
     """The address in a text: blanks, brackets, port and zone are left out, a mapped IPv4 becomes IPv4."""
     text = text.strip()
@@ -157,4 +162,4 @@ def _carriable(text: str) -> str:
     return text[:_MAX_RAW].replace("\0", "�").encode("utf-8", "replace").decode()
 
 
-__all__ = ["FORWARDING_HEADERS", "Address", "Networks", "client_address", "networks", "parse_address"]
+__all__ = ["FORWARDING_HEADERS", "Address", "Networks", "client_address", "networks", "networks_of", "parse_address"]

@@ -13,6 +13,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from audit_infra.settings import ClickHouseSettings
+from audit_query.budgets import Budget
 from audit_query.sql import Query
 from audit_schemas.clickhouse_codes import error_of
 from audit_schemas.errors import ClickHouseUnavailable
@@ -21,18 +22,26 @@ from audit_schemas.errors import ClickHouseUnavailable
 class Reader:
     """Runs queries. Connects with the first one, and again after ClickHouse was away; belongs to one event loop."""
 
-    def __init__(self, settings: ClickHouseSettings, timeout_s: float) -> None:
-        self._settings, self._timeout_s = settings, timeout_s
+    def __init__(self, settings: ClickHouseSettings, budget: Budget, stream_budget: Budget) -> None:
+        self._settings, self._budget, self._stream_budget = settings, budget, stream_budget
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
 
     async def rows(self, query: Query) -> Sequence[Sequence[Any]]:
-        """The rows. Raises `Transient` when ClickHouse can't answer now."""
-        client = await self._connected()
-        with _translated():
-            answer = await client.query(
-                query.sql, parameters=dict(query.values), settings={"max_execution_time": self._timeout_s}
-            )
+        """The rows. Raises `Transient` when ClickHouse can't answer now, and `OverBudget`, a problem 503."""
+        budget = query.budget or self._budget
+        try:
+            # ClickHouse counts from when it begins; this is for a server that never does, or never answers.
+            async with asyncio.timeout(budget.deadline_s):
+                client = await self._connected()
+                with _translated(budget):
+                    answer = await client.query(
+                        query.sql,
+                        parameters=dict(query.values),
+                        settings=budget.settings(stops_early=query.stops_early),
+                    )
+        except TimeoutError:
+            raise ClickHouseUnavailable(f"ClickHouse has not answered for {budget.deadline_s:g} s") from None
         return answer.result_rows
 
     async def stream(self, query: Query) -> AsyncGenerator[bytes]:
@@ -41,8 +50,10 @@ class Reader:
         Raises when the stream breaks, also after some bytes: what came before is then no complete answer.
         """
         client = await self._connected()
-        with _translated():
-            stream = await client.raw_stream(query.sql, parameters=dict(query.values))
+        with _translated(self._stream_budget):
+            stream = await client.raw_stream(
+                query.sql, parameters=dict(query.values), settings=self._stream_budget.settings()
+            )
             async with stream as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -71,11 +82,13 @@ class Reader:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(budget: Budget | None = None) -> Iterator[None]:
     try:
         yield
     except ClickHouseError as error:
-        raise error_of(getattr(error, "code", None), str(error)) from None
+        code = getattr(error, "code", None)
+        over = budget.exceeded(code, str(error)) if budget else None
+        raise over or error_of(code, str(error)) from None
     except (aiohttp.ClientError, OSError) as error:
         raise ClickHouseUnavailable(f"ClickHouse: {error}") from None
 

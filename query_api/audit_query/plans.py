@@ -1,16 +1,18 @@
-"""What a plan shows: the one place that decides. Pure.
+"""What a plan shows: the one place that decides.
 
 Previews see the last 24 hours, counted from now on every request; no number or shape of older activity leaks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from audit_infra.access import FULL_PLANS
+from audit_infra.access import FULL_PLANS, Access, AccessError, Forbidden, Principal
 from audit_query.filters import Filter
+from audit_query.ports import Clock
 from audit_query.problems import plan_limited
 from audit_schemas.event import instant_of, micros
 
@@ -38,6 +40,10 @@ class Visibility:
             return filter_, False
         return filter_.within(self.since, filter_.until), filter_.since is not None or filter_.until is not None
 
+    def at(self, now: datetime) -> Visibility:
+        """The same plan at a later moment."""
+        return self if self.full else replace(self, since=micros(now - PREVIEW))
+
     def require_export(self) -> None:
         """Raises a 403 `ProblemError` with the upgrade link for previews."""
         if not self.full:
@@ -61,4 +67,19 @@ def visibility(plan: str, workspace_id: str, upgrade_url: str, now: datetime) ->
     return Visibility(plan, link, None if plan in FULL_PLANS else micros(now - PREVIEW))
 
 
-__all__ = ["PREVIEW", "Visibility", "visibility"]
+class Plans:
+    """Looks the plan of a principal's workspace up, on every request."""
+
+    def __init__(self, access: Access, upgrade_url: str, clock: Clock) -> None:
+        self._access, self._upgrade_url, self._clock = access, upgrade_url, clock
+
+    async def visibility(self, principal: Principal) -> Visibility:
+        """What the workspace's plan shows now. Raises `Forbidden` for unknown workspaces."""
+        try:
+            plan = (await asyncio.to_thread(self._access.get_workspace, principal.workspace_id)).plan
+        except AccessError:
+            raise Forbidden(f"there is no workspace {principal.workspace_id}") from None
+        return visibility(plan, principal.workspace_id, self._upgrade_url, self._clock())
+
+
+__all__ = ["PREVIEW", "Plans", "Visibility", "visibility"]

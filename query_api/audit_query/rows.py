@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -44,16 +44,26 @@ class Row:
         return self.accepted_ms, self.topic_id, self.partition, self.offset
 
 
-def first_copies(rows: Iterable[Row]) -> list[Row]:
-    """One row per event, in the given order: copies are neighbours, and the first by position stays."""
-    found: list[Row] = []
-    for row in rows:
-        if found and found[-1].identity == row.identity:
-            if row.position < found[-1].position:
-                found[-1] = row
-        else:
-            found.append(row)
-    return found
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which event a stored row is a copy of, and where Kafka put it: the columns of `audit_query.sql.PLACE`."""
+
+    occurred_at: int
+    event_id: str
+    accepted_ms: int
+    topic_id: str
+    partition: int
+    offset: int
+
+    @property
+    def identity(self) -> tuple[int, str]:
+        """What copies of one event share."""
+        return self.occurred_at, self.event_id
+
+    @property
+    def position(self) -> tuple[int, str, int, int]:
+        """Where it came; the copy that came first is the one that is shown."""
+        return self.accepted_ms, self.topic_id, self.partition, self.offset
 
 
 def label_of(record: Mapping[str, Any], catalogue: Catalogue) -> str:
@@ -82,6 +92,19 @@ def answer(row: Row, catalogue: Catalogue, *, pii: bool, late_after_s: float) ->
         "metadata": json.loads(record["metadata"] or "{}"),
     }
     return found if pii else _masked(found)
+
+
+FIELDS: tuple[str, ...] = (
+    *("event_id", "workspace_id", "category", "event_type", "label", "occurred_at", "received_at", "accepted_at"),
+    *("ingested_at", "late", "actor", "on_behalf_of", "source", "ip", "user_agent", "targets", "outcome"),
+    *("outcome_reason", "changes", "metadata", "request_id", "session_id", "app_id", "producer"),
+)
+"""The fields of an answer."""
+
+
+def narrowed(found: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    """Only these fields, in this order; all when none is named."""
+    return {name: found[name] for name in dict.fromkeys(fields or found)}
 
 
 def _absent(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,4 +144,4 @@ def milliseconds_text(value: int) -> str:
     return datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-__all__ = ["MASK", "Row", "answer", "first_copies", "label_of", "milliseconds_text", "time_text"]
+__all__ = ["FIELDS", "MASK", "Place", "Row", "answer", "label_of", "milliseconds_text", "narrowed", "time_text"]

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from audit_query.budgets import Budget
+from audit_query.conditions import conditions
 from audit_query.cursor import Cursor
 from audit_query.filters import Filter
 from audit_schemas.row import SELECT
@@ -18,23 +20,43 @@ EXTRA = (
 )
 COLUMNS: tuple[str, ...] = (*SELECT, *EXTRA)
 """What a page reads of each row: the event as `audit_schemas.row` takes it, then where and when it was stored."""
+PLACE = (
+    "toUnixTimestamp64Micro(occurred_at)",
+    "toString(event_id)",
+    "toUnixTimestamp64Milli(kafka_timestamp)",
+    *POSITION,
+)
+"""Which event a row is a copy of, and where it came."""
+_DEAR: Mapping[str, tuple[str, str]] = {
+    **{name: (name, "''") for name in ("changes", "metadata", "user_agent", "request_id", "session_id")},
+    **{f"`targets.{leaf}`": ("targets", "emptyArrayString()") for leaf in ("type", "id", "name")},
+    **{f"producer_{leaf}": ("producer", "''") for leaf in ("service", "instance", "version")},
+    "producer_seq": ("producer", "0"),
+}
+"""The columns that cost most to read: their field, and what stands for them when it was not asked for."""
 FIRST_COPY = ", ".join(("kafka_timestamp", *POSITION))
 """The order among copies of one event: the first is the one that is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A statement and the values of its parameters."""
+    """A statement and the values of its parameters; it may cost its own `budget`, or what any query may.
+
+    `stops_early`: it reads in the order of the table and ends at its LIMIT, so that few of the rows which ClickHouse
+    plans to read are read.
+    """
 
     sql: str
     values: Mapping[str, Any]
+    stops_early: bool = False
+    budget: Budget | None = None
 
 
 def where(workspace_id: str, filter_: Filter) -> Query:
     """The condition that every query over events has: the workspace first, then the bounds and the filter."""
     bounds = _bounds(workspace_id, filter_)
     parts, values = [bounds.sql], dict(bounds.values)
-    for condition in filter_.conditions():
+    for condition in conditions(filter_):
         parts.append(condition.sql)
         values |= condition.values
     return Query(" AND ".join(parts), values)
@@ -46,10 +68,10 @@ def where_first(workspace_id: str, filter_: Filter) -> Query:
     A later copy may say something else; the first is what counts. Copies are neighbours in the sort order, so that
     finding those few events that have any reads the key once, without keeping it.
     """
-    base, conditions = where(workspace_id, filter_), filter_.conditions()
-    if not conditions:
+    base, asked = where(workspace_id, filter_), conditions(filter_)
+    if not asked:
         return base
-    bounds, matches = _bounds(workspace_id, filter_).sql, " AND ".join(condition.sql for condition in conditions)
+    bounds, matches = _bounds(workspace_id, filter_).sql, " AND ".join(condition.sql for condition in asked)
     events = f"SELECT occurred_at, event_id FROM audit_events WHERE {bounds}"
     by_event = "GROUP BY occurred_at, event_id HAVING"
     copied = f"{events} {by_event} count() > 1"
@@ -72,7 +94,17 @@ def instant(name: str) -> str:
     return f"fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
 
 
-def page(workspace_id: str, filter_: Filter, cursor: Cursor | None, rows: int) -> Query:
+def columns(fields: Sequence[str]) -> tuple[str, ...]:
+    """`COLUMNS`, with constants in place of what only fields need that are not asked for; all when none is named."""
+    if not fields:
+        return COLUMNS
+    left_out = {name: constant for name, (field, constant) in _DEAR.items() if field not in fields}
+    return tuple(left_out.get(name, name) for name in COLUMNS)
+
+
+def page(
+    workspace_id: str, filter_: Filter, cursor: Cursor | None, rows: int, selected: Sequence[str] = COLUMNS
+) -> Query:
     """The next rows in the cursor's direction; newest first without one.
 
     The first comparison is implied by the second, but only it can use the index (ClickHouse issue 75086).
@@ -87,19 +119,19 @@ def page(workspace_id: str, filter_: Filter, cursor: Cursor | None, rows: int) -
         values |= {"at": cursor.occurred_at, "event_id": cursor.event_id}
     order = "ASC" if newer else "DESC"
     return Query(
-        f"SELECT {', '.join(COLUMNS)} FROM audit_events WHERE {sql}"
+        f"SELECT {', '.join(selected)} FROM audit_events WHERE {sql}"
         f" ORDER BY occurred_at {order}, event_id {order} LIMIT {{rows:UInt32}}"
         " SETTINGS read_in_order_use_buffering = 0",
         values | {"rows": rows},
+        stops_early=True,
     )
 
 
-def copies(workspace_id: str, identities: Sequence[tuple[int, str]]) -> Query:
-    """(occurred at, event id, position) of all copies of some events, whatever they say."""
+def copies(workspace_id: str, identities: Sequence[tuple[int, str]], selected: Sequence[str] = PLACE) -> Query:
+    """All copies of some events, whatever they say; at first what tells them apart."""
     moments, ids = zip(*identities, strict=True)
     return Query(
-        "SELECT toUnixTimestamp64Micro(occurred_at), toString(event_id), toUnixTimestamp64Milli(kafka_timestamp),"
-        f" {', '.join(POSITION)} FROM audit_events WHERE workspace_id = {{workspace:String}}"
+        f"SELECT {', '.join(selected)} FROM audit_events WHERE workspace_id = {{workspace:String}}"
         " AND occurred_at IN (SELECT fromUnixTimestamp64Micro(arrayJoin({moments:Array(Int64)}), 'UTC'))"
         " AND event_id IN {ids:Array(UUID)}",
         {"workspace": _required(workspace_id), "moments": list(moments), "ids": list(ids)},
@@ -117,65 +149,37 @@ def one(workspace_id: str, filter_: Filter, event_id: str) -> Query:
 
 
 _OLD = "since <= fromUnixTimestamp64Milli({before:Int64}, 'UTC')"
-_MATCH = "(position(lowerUTF8({0}), {{search:String}}) > 0)"
-
-
-def users(workspace_id: str, search: str, since: int | None, *, pii: bool, limit: int = 50) -> Query:
-    """(actor type, id, name, e-mail) of the users that match, most recently active first.
-
-    A preview reads the rows of its window, never the rollup: that one knows of older activity. Values that are masked
-    without `pii` are not searched either: they could be guessed letter by letter.
-    """
-    any_ = " OR ".join(_MATCH.format(column) for column in ("name", "email", "actor_id"))
-    if not pii:
-        any_ = f"({_MATCH.format('name')} AND actor_type != 'anonymous') OR {_MATCH.format('actor_id')}"
-    if since is None:
-        source = (
-            "SELECT actor_type, actor_id, max(latest) AS l, l.2 AS name, l.3 AS email, l.1 AS at FROM audit_actors"
-            " WHERE workspace_id = {workspace:String} GROUP BY actor_type, actor_id HAVING sum(events) > 0"
-        )
-    else:
-        source = (
-            "SELECT actor_type, actor_id, max((occurred_at, toString(actor_name), toString(actor_email))) AS l,"
-            " l.2 AS name, l.3 AS email, l.1 AS at FROM audit_events"
-            f" WHERE workspace_id = {{workspace:String}} AND occurred_at >= {instant('since')}"
-            " GROUP BY actor_type, actor_id"
-        )
-    return Query(
-        f"SELECT actor_type, actor_id, name, email FROM ({source}) WHERE {any_}"
-        " ORDER BY at DESC, actor_type, actor_id LIMIT {rows:UInt32}",
-        {"workspace": _required(workspace_id), "search": search.lower(), "since": since or 0, "rows": limit},
-    )
-
-
-def event_types(workspace_id: str, since: int | None) -> Query:
-    """(category, event type, custom label, app) of everything that happened, or happened within the window."""
-    if since is None:
-        sql = (
-            "SELECT category, event_type, max(label), any(app_id) FROM audit_type_day"
-            " WHERE workspace_id = {workspace:String} GROUP BY category, event_type HAVING sum(events) > 0"
-        )
-    else:
-        sql = (
-            "SELECT category, event_type, max(toString(label)), any(app_id) FROM audit_events"
-            f" WHERE workspace_id = {{workspace:String}} AND occurred_at >= {instant('since')}"
-            " GROUP BY category, event_type"
-        )
-    return Query(
-        sql + " ORDER BY category, event_type LIMIT 5000", {"workspace": _required(workspace_id), "since": since or 0}
-    )
 
 
 def progress(topics: Sequence[str]) -> Query:
-    """(topic, complete through in ms) of each topic's newest incarnation; 0 where a partition has not spoken yet."""
+    """(topic, topic id, partition, partitions there are, complete through, said at), times in ms, of each partition.
+
+    Of every incarnation of a topic: to leave out the older ones here would take as long again, and they are few.
+    """
     return Query(
-        "SELECT kafka_topic, if(count() >= max(partitions), min(through), 0) FROM"
-        " (SELECT kafka_topic, kafka_topic_id, kafka_partition, max(partition_count) AS partitions,"
-        " max(toUnixTimestamp64Milli(complete_through)) AS through FROM audit_progress"
-        " WHERE (kafka_topic, kafka_topic_id) IN (SELECT kafka_topic, argMax(kafka_topic_id, at) FROM audit_progress"
-        " WHERE kafka_topic IN {topics:Array(String)} GROUP BY kafka_topic)"
-        " GROUP BY kafka_topic, kafka_topic_id, kafka_partition) GROUP BY kafka_topic",
+        "SELECT kafka_topic, kafka_topic_id, kafka_partition, max(partition_count),"
+        " max(toUnixTimestamp64Milli(complete_through)), max(toUnixTimestamp64Milli(at)) FROM audit_progress"
+        " WHERE kafka_topic IN {topics:Array(String)} GROUP BY kafka_topic, kafka_topic_id, kafka_partition",
         {"topics": list(topics)},
+    )
+
+
+def paused() -> Query:
+    """(topic, partition) of the partitions that operators hold."""
+    return Query("SELECT kafka_topic, kafka_partition FROM audit_pauses FINAL WHERE paused", {})
+
+
+def lags_of_all_workspaces(since: int) -> Query:
+    """(category, p50, p99, events): how long Kafka's append was ago when the insert began, in ms.
+
+    Of the events stored since a moment in ms; the row of category '' is about all of them.
+    """
+    return Query(
+        "SELECT category, lags[1], lags[2], events FROM (SELECT category, count() AS events, quantilesExact(0.5, 0.99)"
+        "(greatest(0, toUnixTimestamp64Milli(ingested_at) - toUnixTimestamp64Milli(kafka_timestamp))) AS lags"
+        " FROM audit_events WHERE ingested_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
+        " GROUP BY GROUPING SETS ((category), ()))",
+        {"since": since},
     )
 
 
@@ -220,17 +224,19 @@ __all__ = [
     "COLUMNS",
     "EXTRA",
     "FIRST_COPY",
+    "PLACE",
     "Query",
+    "columns",
     "copies",
-    "event_types",
     "gap_totals_of_all_workspaces",
     "gaps_of_all_workspaces",
     "instant",
+    "lags_of_all_workspaces",
     "one",
     "page",
+    "paused",
     "progress",
     "unwatched_of_all_workspaces",
-    "users",
     "where",
     "where_first",
 ]

@@ -39,19 +39,22 @@ class Relayed(Response):
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(until_gone)
-            await self._relay(send)
+            await self._relay(send, head=scope["method"] == "HEAD")
             tasks.cancel_scope.cancel()
 
-    async def _relay(self, send: Send) -> None:
+    async def _relay(self, send: Send, *, head: bool) -> None:
         """Returning without a last empty body makes the server close the connection."""
         async with contextlib.aclosing(self._rest):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            if head:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
             await send({"type": "http.response.body", "body": self._first, "more_body": True})
             try:
                 async for chunk in self._rest:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except AuditError as error:
-                log.warning("export broke off", error=str(error))
+                log.warning("a stream broke off", error=str(error))
                 return
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 

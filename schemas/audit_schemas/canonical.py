@@ -122,12 +122,13 @@ def _refuse_other_keys(value: Any) -> None:
 def words(texts: Iterable[str]) -> Iterator[str]:
     """The words a search finds: NFC, lower case, split at everything that is neither letter nor digit.
 
-    Letters and digits are the Unicode classes L and N. The SQL of the token index says the same, and a test holds
-    the two together.
+    Letters and digits are the Unicode classes L and N. The Greek sigma has one lower-case form here: which of its two
+    is right depends on what follows the word. The column `words` of the tables says the same, and a test holds the two
+    together.
     """
     for text in texts:
         word: list[str] = []
-        for character in unicodedata.normalize("NFC", text).lower():
+        for character in unicodedata.normalize("NFC", text).lower().replace("ς", "σ"):
             if unicodedata.category(character)[0] in "LN":
                 word.append(character)
             elif word:

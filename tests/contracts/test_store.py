@@ -142,9 +142,9 @@ def test_the_ledger_gives_back_what_reaches_far_enough(store: Store) -> None:
     assert store.ledger({LOG: 30}) == {LOG: []}
 
 
-def test_progress_and_mending_can_be_repeated(store: Store) -> None:
+def test_progress_and_listing_users_can_be_repeated(store: Store) -> None:
     """Both are safe at any time."""
     store.insert(container(5), "token", "c")
     for _ in range(2):
         store.write_progress([ProgressRow(LOG, 4, NOW_MS, 5, NOW_MS)])
-        store.mend_rollups(LOG, Range(0, 4))
+        store.list_users(LOG, Range(0, 4))

@@ -17,12 +17,12 @@ from audit_consumers.clickhouse import ClickHouseStore
 from audit_consumers.landing import Landed, Lander
 from audit_consumers.migrate import migrate
 from audit_consumers.positions import Log, Range
-from audit_consumers.rollups import compare
 from audit_consumers.settings import PipelineSettings
 from audit_schemas.errors import Transient
 from audit_schemas.registry import StaticRegistry
 from tests.fakes import FakeClock, FakeDeadLetters, FakeRecord
 from tests.support.pipeline import framed_events
+from tests.support.users import unlisted
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -108,6 +108,6 @@ def test_an_engine_killed_between_token_and_part_is_healed(start_clickhouse: Sta
         assert (outcome.row.rows_events, outcome.row.rows_quarantine) == (ROWS, 0)
         where = Range(batch.offsets.first, batch.offsets.last)
         assert len(store.stored(batch.log, where).events) == ROWS
-        assert compare(store.rows) == []
+        assert unlisted(store) == []
         store.close()
     assert trapped, "no kill fell between the token and its part"

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.builders import NOON
 from tests.support.events_service import EventsService
 from tests.support.examples import Place
 from tests.support.postgres import ABSENT, PostgresProcess, programs
 from tests.support.query_service import QueryService
 from tests.support.rows import Tables
+from tests.support.streams import FAST
 from tests.support.topics import make_topics
 from tests.support.transport import MemoryBroker
 
@@ -30,6 +32,19 @@ def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterat
     tables.migrate()
     tables.close()
     service = QueryService(clickhouse.url, database, tmp_path)
+    service.workspace()
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def live(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterator[QueryService]:
+    """A query service that looks often, over tables that a worker has begun to fill: up to offset 0."""
+    tables = Tables(clickhouse.url, database)
+    tables.migrate()
+    tables.progress(NOON, end=0)
+    tables.close()
+    service = QueryService(clickhouse.url, database, tmp_path, overrides=dict(FAST))
     service.workspace()
     yield service
     service.close()

@@ -9,7 +9,6 @@ import pytest
 
 from audit_consumers.clickhouse import ClickHouseStore
 from audit_consumers.dedupe import dedupe
-from audit_consumers.rollups import compare
 from audit_consumers.settings import PipelineSettings
 from tests.builders import NOON, event
 from tests.support.rows import Tables
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from audit_consumers.ports import QuarantineRow
     from tests.support.servers import ClickHouseServer
 
-STEPS = ("quarantine", "sum of actors", "sum of types", "delete", "nothing")
+STEPS = ("quarantine", "delete", "nothing")
 
 
 class EndedError(Exception):
@@ -48,7 +47,7 @@ class Interrupted(ClickHouseStore):
 
 @pytest.mark.parametrize("writes", range(len(STEPS)), ids=STEPS)
 def test_an_interrupted_run_is_finished_by_the_next(clickhouse: ClickHouseServer, database: str, writes: int) -> None:
-    """Further copies arrive in between; every copy is set aside once, and the sums equal the table."""
+    """Further copies arrive in between; every copy is set aside once."""
     tables = Tables(clickhouse.url, database)
     tables.migrate()
     sent = [event(occurred_at=NOON - timedelta(minutes=number)) for number in range(4)]
@@ -66,7 +65,6 @@ def test_an_interrupted_run_is_finished_by_the_next(clickhouse: ClickHouseServer
     tables.put(sent[0], sent[3])
     store.writes = 100
     dedupe(store)
-    assert compare(store.rows) == []
     left = store.rows("SELECT toString(event_id), kafka_offset FROM audit_events ORDER BY kafka_offset", {})
     assert [tuple(row) for row in left] == [(one.event_id, offset) for offset, one in enumerate(sent)]
     aside = store.rows("SELECT kafka_offset, reason FROM audit_quarantine FINAL ORDER BY kafka_offset", {})

@@ -157,20 +157,26 @@ def test_a_broken_stream_is_no_complete_file(start_clickhouse: StartClickHouse, 
     try:
         query.workspace()
         client = query.client()
-        with pytest.raises(httpx.RemoteProtocolError), client.stream("GET", "/v1/export") as answer:
-            assert answer.status_code == 200
-            for number, chunk in enumerate(answer.iter_bytes()):
-                assert b"Exception" not in chunk
-                if number == 0:
-                    server.kill()
-        refused = client.get("/v1/events")
-        assert refused.status_code == 503
-        assert refused.headers["retry-after"] == "5"
-        assert "Traceback" not in refused.text
-        assert query.browser().get("/audit-log").status_code == 503
-        assert client.get("/healthz").status_code == 200
-        assert client.get("/readyz").status_code == 503
-        server.start()
-        assert eventually(lambda: client.get("/v1/events").status_code == 200, 20, "it reads again")
+        for coding in ("identity", "zstd"):
+            packed = {"Accept-Encoding": coding}
+            with (
+                pytest.raises(httpx.RemoteProtocolError),
+                client.stream("GET", "/v1/export", headers=packed) as answer,
+            ):
+                assert answer.status_code == 200
+                assert answer.headers.get("content-encoding", "identity") == coding
+                for number, chunk in enumerate(answer.iter_raw()):
+                    assert b"Exception" not in chunk
+                    if number == 0:
+                        server.kill()
+            refused = client.get("/v1/events")
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"] == "5"
+            assert "Traceback" not in refused.text
+            assert query.browser().get("/audit-log").status_code == 503
+            assert client.get("/healthz").status_code == 200
+            assert client.get("/readyz").status_code == 503
+            server.start()
+            assert eventually(lambda: client.get("/v1/events").status_code == 200, 20, "it reads again")
     finally:
         query.close()

@@ -1,4 +1,4 @@
-"""The tables: what is sent comes back byte for byte, the schema fits, and the rollups can be mended."""
+"""The tables: what is sent comes back byte for byte, the schema fits, and everybody is listed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from audit_consumers.clickhouse import ClickHouseStore
 from audit_consumers.migrate import migrate
 from audit_consumers.positions import Log, Range
 from audit_consumers.process import check_contract
-from audit_consumers.rollups import compare
 from audit_consumers.settings import PipelineSettings
 from audit_schemas.codec import encode, frame
 from audit_schemas.errors import ContractBroken
@@ -28,6 +27,7 @@ from audit_schemas.registry import StaticRegistry
 from audit_schemas.row import SELECT, datum_of_row, event_of_row
 from tests.builders import NOON, event, events
 from tests.fakes import FakeRecord
+from tests.support.users import unlisted
 
 if TYPE_CHECKING:
     from tests.support.servers import ClickHouseServer
@@ -113,7 +113,7 @@ def test_the_schema_and_the_columns_agree(store: ClickHouseStore) -> None:
     """Units and widths, every leaf of every record, and windows large enough."""
     check_contract(store)
     windows = store.dedup_windows()
-    assert set(windows) == {"audit_events", "audit_quarantine", "audit_actors", "audit_type_day"}
+    assert set(windows) == {"audit_events", "audit_quarantine", "audit_users"}
     assert all(window >= contract.LEAST_WINDOW for window in windows.values())
 
 
@@ -140,19 +140,26 @@ def test_a_mismatch_is_named_before_anything_is_lost(
     assert any("remembers only 0 tokens" in one for one in found)
 
 
-def test_rollups_are_made_equal_to_the_table_again(store: ClickHouseStore) -> None:
-    """Whatever the sums say: by adding the difference."""
-    log = Log("t.files", "rollups", 0)
+def test_who_acted_is_listed_also_after_an_insert_that_broke_off(store: ClickHouseStore) -> None:
+    """The worker lists them itself, as the migration did for what was there before; repeating it changes nothing."""
+    log = Log("t.files", "users", 0)
     now = datetime.now(UTC)
-    values = [frame(encode(event(event_id=str(uuid.uuid4()), occurred_at=now))) for _ in range(20)]
+    values = [
+        frame(encode(event(actor={"type": "client", "id": f"c{number % 3}", "name": "Ada"}, occurred_at=now)))
+        for number in range(6)
+    ]
     insert(store, log, 0, values, now)
-    assert compare(store.rows) == []
-    store.command("INSERT INTO audit_type_day SELECT * REPLACE (toInt64(7) AS events) FROM audit_type_day")
-    store.command("TRUNCATE TABLE audit_actors")
-    assert len(compare(store.rows)) == 2
-    store.mend_rollups(log, Range(0, 19))
-    assert compare(store.rows) == []
-    assert store.rows("SELECT max(latest).2 FROM audit_actors", {})[0][0] == "Ada Lovelace"
+    listed = store.rows("SELECT * FROM audit_users FINAL ORDER BY ALL", {})
+    assert (len(listed), unlisted(store)) == (3, [])
+    store.command("TRUNCATE TABLE audit_users")
+    assert len(unlisted(store)) == 3
+    (backfill,) = (one.statements[-1] for one in migrations() if one.name == "users")
+    store.command(backfill)
+    assert store.rows("SELECT * FROM audit_users FINAL ORDER BY ALL", {}) == listed
+    store.command("TRUNCATE TABLE audit_users")
+    for _ in range(2):
+        store.list_users(log, Range(0, 5))
+        assert store.rows("SELECT * FROM audit_users FINAL ORDER BY ALL", {}) == listed
 
 
 def test_migrations_are_applied_once_and_never_change(pipeline_settings: PipelineSettings) -> None:

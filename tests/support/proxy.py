@@ -31,6 +31,11 @@ class Relay:
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
 
+    def cut(self) -> None:
+        """Resets what is open; new connections are taken as before."""
+        ends, self._open = self._open, []
+        self._cut(*ends)
+
     def close(self) -> None:
         """Takes no further connections and resets those that are open."""
         # Waiting in `accept` keeps a closed listener listening; this wakes it.

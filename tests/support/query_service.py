@@ -14,9 +14,11 @@ from pydantic import SecretStr
 
 from audit_infra.access import PAGE_SCOPES, Access
 from audit_query.app import create_app
+from audit_query.process import Server
 from audit_query.settings import QuerySettings
 from tests.builders import NOON
 from tests.support.rows import Tables
+from tests.support.transport import MemoryBroker
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -37,15 +39,23 @@ class Clock:
         return self.now
 
 
+class RealClock(Clock):
+    """Tells the time it is, for tests with events that really happen."""
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC)
+
+
 @dataclass
 class QueryService:
-    """`tables` is what it reads, `access` who may, `url` where it listens."""
+    """`tables` is what it reads, `access` who may, `url` where it listens; `broker` gets the events about its own use."""
 
     clickhouse_url: str
     database: str
     folder: Path
     overrides: dict[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
+    broker: MemoryBroker = field(default_factory=MemoryBroker)
 
     def __post_init__(self) -> None:
         self.tables = Tables(self.clickhouse_url, self.database)
@@ -58,15 +68,24 @@ class QueryService:
                 "signing_keys": SecretStr(SIGNING_KEY),
                 "jwt_secret": SecretStr(JWT_SECRET),
                 "local": True,
+                # Tests ask faster than people; those of the limits set them.
+                **{f"rate_limit_{name}": "1000000/minute" for name in ("key", "workspace", "failures")},
+                "max_parallel": 64,
+                "spool_dir": self.folder / "spool",
+                "adopt_interval_s": 0,
+                # Tests read at once what they wrote.
+                "freshness_cache_s": 0,
                 **self.overrides,
             }
         )
-        app = create_app(settings, access=self.access, clock=self.clock)
+        self._app = app = create_app(settings, access=self.access, clock=self.clock, transport=self.broker.transport)
         self._clients: list[httpx.Client] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
+        config = uvicorn.Config(
+            app, access_log=False, log_level="warning", timeout_graceful_shutdown=1, proxy_headers=False
+        )
+        self._server = Server(config, app)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
         self._thread.start()
         eventually(lambda: self._server.started, 20, "the query service listens")
@@ -97,15 +116,23 @@ class QueryService:
         assert client.get(self.sign_in_url(workspace), follow_redirects=False).status_code == 303
         return client
 
+    def following(self) -> int:
+        """How many streams of w1 are open."""
+        return int(self._app.state.following.open("w1"))
+
+    def stop(self) -> None:
+        """Shuts the server down, with what clients have open."""
+        self._server.should_exit = True
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
     def close(self) -> None:
         for client in self._clients:
             client.close()
-        self._server.should_exit = True
-        self._thread.join(20)
+        self.stop()
         self._socket.close()
         self.access.close()
         self.tables.close()
-        assert not self._thread.is_alive()
 
 
-__all__ = ["JWT_SECRET", "SIGNING_KEY", "Clock", "QueryService"]
+__all__ = ["JWT_SECRET", "SIGNING_KEY", "Clock", "QueryService", "RealClock"]

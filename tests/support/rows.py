@@ -56,7 +56,12 @@ class Tables:
                 self.client.command(statement)
 
     def put(
-        self, *events: Event, accepted_at: datetime | None = None, partition: int = 0, offset: int | None = None
+        self,
+        *events: Event,
+        accepted_at: datetime | None = None,
+        partition: int = 0,
+        offset: int | None = None,
+        topic_id: str = TOPIC_ID,
     ) -> None:
         """One Kafka record each; without `accepted_at` Kafka took them a second after they happened."""
         rows = []
@@ -64,14 +69,21 @@ class Tables:
             at = self.offset if offset is None else offset
             self.offset = max(self.offset, at + 1)
             accepted = accepted_at or event.occurred_at + timedelta(seconds=1)
-            rows.append(self._row(event, accepted, partition, at))
+            rows.append(self._row(event, accepted, topic_id, partition, at))
         self.client.insert("audit_ingest", rows, column_names=_COLUMNS)
 
-    def _row(self, event: Event, accepted: datetime, partition: int, offset: int) -> Sequence[Any]:
+    def land(self, *records: tuple[Event, datetime, int, int]) -> None:
+        """Events at their acceptance, partition and offset, in one insert."""
+        rows = [
+            self._row(event, accepted, TOPIC_ID, partition, offset) for event, accepted, partition, offset in records
+        ]
+        self.client.insert("audit_ingest", rows, column_names=_COLUMNS)
+
+    def _row(self, event: Event, accepted: datetime, topic_id: str, partition: int, offset: int) -> Sequence[Any]:
         values = event.model_dump()
         actor, behalf, producer = values["actor"], values["on_behalf_of"], values["producer"]
         return [
-            *(topic_of(self.prefix, event.category), TOPIC_ID, partition, offset, accepted, 1),
+            *(topic_of(self.prefix, event.category), topic_id, partition, offset, accepted, 1),
             *(values[name] for name in _PLAIN),
             *(event.occurred_at, event.received_at),
             (actor["type"], actor["id"], actor["name"], actor["email"]),
@@ -89,13 +101,24 @@ class Tables:
         partitions: int = 1,
         topic_id: str = TOPIC_ID,
         at: datetime | None = None,
+        end: int = 1,
     ) -> None:
-        """What the worker says about its topics: complete through this moment."""
+        """What the worker says about its topics: complete through this moment, and ledgered up to the offset `end`."""
         rows = [
-            (topic_of(self.prefix, category), topic_id, partition, partitions, through, 1, at or through)
+            (topic_of(self.prefix, category), topic_id, partition, partitions, through, end, at or through)
             for category in categories
         ]
         self.client.insert("audit_progress", rows)
+
+    def ledger(
+        self, *ranges: tuple[int, int], category: str = "files", partition: int = 0, topic_id: str = TOPIC_ID
+    ) -> None:
+        """The worker has landed these ranges of offsets, each a batch."""
+        topic = topic_of(self.prefix, category)
+        rows = [(topic, topic_id, partition, first, last, "landed") for first, last in ranges]
+        names = ("kafka_topic", "kafka_topic_id", "kafka_partition", "first", "last", "kind")
+        if rows:
+            self.client.insert("audit_ledger", rows, column_names=names)
 
     def close(self) -> None:
         if self._client is not None:

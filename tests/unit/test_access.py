@@ -28,6 +28,7 @@ from audit_infra.access import (
     Signer,
     Unauthenticated,
 )
+from audit_infra.access.lifetimes import expiry
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 
@@ -177,8 +178,30 @@ def test_a_form_token_belongs_to_one_session() -> None:
     assert not sessions.form_is_ours("cookie one", "")
 
 
+def test_when_a_key_expires_is_a_span_or_an_instant_ahead() -> None:
+    """Everything else is refused with a sentence that shows both."""
+    assert expiry("15m", NOW) == NOW + timedelta(minutes=15)
+    assert expiry("12h", NOW) == NOW + timedelta(hours=12)
+    assert expiry("30d", NOW) == NOW + timedelta(days=30)
+    assert expiry("2026-03-14T14:00:00+01:00", NOW) == NOW + timedelta(hours=1)
+    for wrong in (
+        "",
+        "0d",
+        "30",
+        "-1d",
+        "30 d",
+        "1y",
+        "99999999d",
+        "2026-03-14",
+        "2026-03-15T00:00:00",
+        NOW.isoformat(),
+    ):
+        with pytest.raises(AccessError, match="no span such as 30d"):
+            expiry(wrong, NOW)
+
+
 def run(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"AUDIT_CONTROL_DATABASE_URL": f"sqlite:///{file}"}
+    environment = os.environ | {"AUDIT_CONTROL_DATABASE_URL": f"sqlite:///{file}", "AUDIT_SELF_AUDIT": "0"}
     command = [sys.executable, "-m", "audit_cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
@@ -190,10 +213,13 @@ def test_the_command_line_manages_workspaces_and_keys(tmp_path: Path) -> None:
     assert run(file, "workspaces", "set-plan", "w1", "advanced").stdout == "w1 is on advanced\n"
     listed = json.loads(run(file, "workspaces", "list", "--json").stdout)
     assert listed == [{"id": "w1", "name": "One", "plan": "advanced"}]
-    made = run(file, "keys", "create", "w1", "--scope", "audit:read")
+    made = run(file, "keys", "create", "w1", "--scope", "audit:read", "--expires", "30d")
+    assert ", until 20" in made.stderr
     secret = made.stdout.strip()
     key = json.loads(run(file, "keys", "list", "--json").stdout)[0]
     assert secret.startswith(key["prefix"])
+    left = datetime.fromisoformat(key["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=29) < left <= timedelta(days=30)
     assert run(file, "keys", "revoke", key["id"]).returncode == 0
     assert json.loads(run(file, "keys", "list", "--json").stdout)[0]["revoked"] is True
     wrong = run(file, "workspaces", "set-plan", "w1", "gold")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import jsonschema_rs
 import pytest
 
+from audit_infra import http as shared
+from audit_producers import events_api
 from audit_producers.events_api import examples
 from audit_producers.events_api.openapi import document
+from audit_producers.events_api.problem_types import TYPES
 from audit_producers.events_api.refusals import Reason
 from audit_producers.events_api.settings import EventsApiSettings
 from audit_producers.settings import ProducerSettings
+from tests.support.problems import described_in, types_made_in
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "events-api.md"
-SOURCES = ROOT / "producers" / "audit_producers" / "events_api"
-SHARED = ROOT / "infra" / "audit_infra" / "http"
 
 
 def test_everything_a_caller_or_operator_can_use_is_described() -> None:
@@ -33,12 +34,11 @@ def test_everything_a_caller_or_operator_can_use_is_described() -> None:
 
 
 def test_every_type_of_problem_is_known() -> None:
-    """What the code raises stands in the table of the document and among the examples, no more and no fewer."""
-    described = set(re.findall(r"urn:audit-log:problem:([a-z-]+)", DOCS.read_text("utf-8")))
-    code = "\n".join(path.read_text("utf-8") for folder in (SOURCES, SHARED) for path in folder.glob("*.py"))
-    raised = set(re.findall(r"ProblemError\(\s*\d+,\s*\"([a-z-]+)\"", code))
-    raised |= set(re.findall(r"\d+: \(\"([a-z-]+)\"", code))
-    assert described == raised == {known.problem.type for known in examples.KNOWN}
+    """What the code can answer stands in one table, in the document and among the examples, no more and no fewer."""
+    assert set(TYPES) == types_made_in(events_api, shared)
+    assert len({kind.name for kind in TYPES}) == len(TYPES)
+    assert {known.kind for known in examples.KNOWN} == set(TYPES)
+    assert described_in(DOCS) == {(kind.name, kind.status) for kind in TYPES}
 
 
 def test_the_examples_fit_the_schemas() -> None:

@@ -15,9 +15,9 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit_infra.http.bodies import TooMuch, unpacker
 from audit_infra.http.problems import ProblemError
-from audit_producers.events_api.body import TooMuch, unpacker
-from audit_producers.events_api.decoding import MAX_DEPTH, parse_json
+from audit_infra.http.strict_json import MAX_DEPTH, parse_json
 from audit_producers.events_api.fields import Caller
 from audit_producers.events_api.identity import NAMESPACE, Identities, content_of
 from audit_producers.events_api.intake import Intake

@@ -29,29 +29,57 @@ SIGNER = Signer(["a signing key"], "cursor")
         ([], "", {}),
         (
             [("user", "client:c1")],
-            "(actor_id = {user0:String} AND actor_type = {kind0:String})",
-            {"user0": "c1", "kind0": "client"},
+            "(actor_id = {f0_0:String} AND actor_type = {f0_1:String})",
+            {"f0_0": "c1", "f0_1": "client"},
         ),
-        ([("user", "c1")], "actor_id = {user0:String}", {"user0": "c1"}),
-        ([("user", "robot:c1")], "actor_id = {user0:String}", {"user0": "robot:c1"}),
+        ([("user", "c1")], "actor_id = {f0_0:String}", {"f0_0": "c1"}),
+        ([("user", "robot:c1")], "actor_id = {f0_0:String}", {"f0_0": "robot:c1"}),
         (
             [("user", "client:a:b")],
-            "(actor_id = {user0:String} AND actor_type = {kind0:String})",
-            {"user0": "a:b", "kind0": "client"},
+            "(actor_id = {f0_0:String} AND actor_type = {f0_1:String})",
+            {"f0_0": "a:b", "f0_1": "client"},
         ),
         (
             [("user", "anonymous:")],
-            "(actor_id = {user0:String} AND actor_type = {kind0:String})",
-            {"user0": "", "kind0": "anonymous"},
+            "(actor_id = {f0_0:String} AND actor_type = {f0_1:String})",
+            {"f0_0": "", "f0_1": "anonymous"},
         ),
         (
             [("user", "b"), ("user", "a")],
-            "(actor_id = {user0:String} OR actor_id = {user1:String})",
-            {"user0": "a", "user1": "b"},
+            "(actor_id = {f0_0:String} OR actor_id = {f0_1:String})",
+            {"f0_0": "a", "f0_1": "b"},
         ),
-        ([("event", "a,b")], "event_type = {event:String}", {"event": "a,b"}),
-        ([("event", "b"), ("event", "a")], "event_type IN {event:Array(String)}", {"event": ["a", "b"]}),
-        ([("category", "crm")], "category = {category:String}", {"category": "crm"}),
+        (
+            [("user", f"u{number:02}") for number in range(17)],
+            "actor_id IN {f0_0:Array(String)}",
+            {"f0_0": [f"u{number:02}" for number in range(17)]},
+        ),
+        ([("event", "a,b")], "event_type = {f0_0:String}", {"f0_0": "a,b"}),
+        ([("event", "b"), ("event", "a")], "event_type IN {f0_0:Array(String)}", {"f0_0": ["a", "b"]}),
+        ([("not_category", "crm")], "NOT (category = {f0_0:String})", {"f0_0": "crm"}),
+        (
+            [("app", "a"), ("source", "web")],
+            "app_id = {f0_0:String} AND source = {f1_0:String}",
+            {"f0_0": "a", "f1_0": "web"},
+        ),
+        ([("target", "file:")], "has(`targets.type`, {f0_0:String})", {"f0_0": "file"}),
+        (
+            [("target", "file:a:b")],
+            "(has(`targets.id`, {f0_1:String}) AND arrayExists((t, i) -> t = {f0_0:String} AND i = {f0_1:String},"
+            " `targets.type`, `targets.id`))",
+            {"f0_0": "file", "f0_1": "a:b"},
+        ),
+        ([("ip", "203.0.113.7")], "(ip = toIPv6({f0_0:String}) AND ip != toIPv6('::'))", {"f0_0": "203.0.113.7"}),
+        (
+            [("ip", "::ffff:10.0.0.0/104")],
+            "((ip BETWEEN toIPv6({f0_0:String}) AND toIPv6({f0_1:String})) AND ip != toIPv6('::'))",
+            {"f0_0": "10.0.0.0", "f0_1": "10.255.255.255"},
+        ),
+        (
+            [("q", "Ada ada-5")],
+            "(has(words, {f0_0:String}) AND has(words, {f0_1:String}))",
+            {"f0_0": "ada", "f0_1": "5"},
+        ),
         (
             [("since", "2026-03-14T11:00:00+01:00")],
             "occurred_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')",
@@ -59,8 +87,8 @@ SIGNER = Signer(["a signing key"], "cursor")
         ),
         (
             [("since", "90m"), ("event", "x")],
-            "occurred_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') AND event_type = {event:String}",
-            {"since": micros(NOON - timedelta(minutes=90)), "event": "x"},
+            "occurred_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') AND event_type = {f0_0:String}",
+            {"since": micros(NOON - timedelta(minutes=90)), "f0_0": "x"},
         ),
     ],
 )
@@ -76,13 +104,37 @@ def test_parameters_become_conditions(params: Params, condition: str, values: di
     ("params", "faults"),
     [
         ([("usr", "x")], [("usr", "unknown_parameter")]),
+        ([("not_since", "24h")], [("not_since", "unknown_parameter")]),
+        ([("not_not_user", "x")], [("not_not_user", "unknown_parameter")]),
+        ([("meta", "x")], [("meta", "unknown_parameter")]),
         ([("user", "")], [("user", "length")]),
         ([("user", "x" * 161)], [("user", "length")]),
         ([("event", "x" * 97)], [("event", "length")]),
+        ([("not_app", "x" * 65)], [("not_app", "length")]),
         ([("category", "files,crm")], [("category", "unknown_value")]),
+        ([("source", "Web"), ("outcome", "ok")], [("source", "unknown_value"), ("outcome", "unknown_value")]),
+        ([("target", "f1")], [("target", "not_a_target")]),
+        ([("target", "File:f1"), ("target", ":f1")], [("target", "not_a_target")] * 2),
+        ([("ip", "10.0.0.256")], [("ip", "not_an_address")]),
+        ([("ip", "10.0.0.1/8")], [("ip", "not_an_address")]),
+        ([("ip", "fe80::1%eth0")], [("ip", "not_an_address")]),
+        ([("ip", "10.0.0.0/33"), ("not_ip", "")], [("ip", "not_an_address"), ("not_ip", "not_an_address")]),
+        ([("meta.", "x")], [("meta.", "length")]),
+        ([("meta.k" + "x" * 40, "x")], [("meta.k" + "x" * 40, "length")]),
+        ([("not_meta._truncated", "x")], [("not_meta._truncated", "reserved_key")]),
+        ([("meta.k", "x" * 501)], [("meta.k", "length")]),
+        ([("q", "!?")], [("q", "no_words")]),
+        ([("q", "a " * 31)], []),
+        ([("q", " ".join(f"w{n}" for n in range(31)))], [("q", "too_many")]),
+        ([("user", "a"), ("user", "b"), ("not_user", "b")], [("not_user", "conflict")]),
+        ([("meta.k", "1"), ("not_meta.k", "1")], [("not_meta.k", "conflict")]),
+        ([("meta.k", "1"), ("not_meta.j", "1")], []),
         ([("limit", "0")], [("limit", "out_of_range")]),
-        ([("limit", "201")], [("limit", "out_of_range")]),
+        ([("limit", "501")], [("limit", "out_of_range")]),
+        ([("limit", "9" * 5000)], [("limit", "out_of_range")]),
         ([("limit", "５")], [("limit", "out_of_range")]),
+        ([("count", "yes")], [("count", "unknown_value")]),
+        ([("fields", "label,secret")], [("fields", "unknown_value")]),
         ([("limit", "-1"), ("since", "tomorrow")], [("since", "not_a_time"), ("limit", "out_of_range")]),
         ([("since", "2026-03-14")], [("since", "not_a_time")]),
         ([("since", "2026-03-14T09:00:00")], [("since", "not_a_time")]),
@@ -100,12 +152,20 @@ def test_parameters_become_conditions(params: Params, condition: str, values: di
 def test_what_is_wrong_is_named(params: Params, faults: list[tuple[str, str]]) -> None:
     """All faults of a request at once, each with the parameter's name and a stable code."""
     if not faults:
-        parse(params, NOON)
+        parse(params, NOON, fields=("label",))
         return
     with pytest.raises(ProblemError) as raised:
-        parse(params, NOON)
+        parse(params, NOON, fields=("label",))
     assert [(fault.name, fault.code) for fault in raised.value.faults] == faults
     assert raised.value.status == 400
+
+
+def test_a_near_miss_is_pointed_out() -> None:
+    """A misspelt name or value is answered with the one that was probably meant."""
+    with pytest.raises(ProblemError) as raised:
+        parse([("not_categry", "crm"), ("actor_type", "clients"), ("ip", "10.1.2.3/16")], NOON)
+    texts = [fault.message for fault in raised.value.faults]
+    assert [text.rpartition("did you mean ")[2] for text in texts] == ["not_category?", "client?", "10.1.0.0/16?"]
 
 
 def test_no_query_is_made_without_a_workspace() -> None:
@@ -114,8 +174,8 @@ def test_no_query_is_made_without_a_workspace() -> None:
         lambda: sql.where("", Filter()),
         lambda: sql.page("", Filter(), None, 1),
         lambda: sql.one("", Filter(), "x"),
-        lambda: sql.users("", "", None, pii=True),
-        lambda: sql.event_types("", None),
+        lambda: sql.copies("", [(0, "x")]),
+        lambda: sql.where_first("", Filter()),
     )
     for make in makers:
         with pytest.raises(ValueError, match="needs a workspace"):

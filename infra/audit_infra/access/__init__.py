@@ -3,6 +3,7 @@
 Access reports what happened; its caller emits the audit event.
 """
 
+from audit_infra.access.host_tokens import HostTokens
 from audit_infra.access.principal import (
     FULL_PLANS,
     PAGE_SCOPES,
@@ -15,7 +16,7 @@ from audit_infra.access.principal import (
     Unauthenticated,
 )
 from audit_infra.access.store import Access, ApiKey, NewKey, Workspace
-from audit_infra.access.tokens import Sessions, Signer, principal_of_jwt
+from audit_infra.access.tokens import Sessions, Signer
 
 __all__ = [
     "FULL_PLANS",
@@ -26,6 +27,7 @@ __all__ = [
     "ApiKey",
     "ControlUnavailable",
     "Forbidden",
+    "HostTokens",
     "NewKey",
     "Principal",
     "Scope",
@@ -33,5 +35,4 @@ __all__ = [
     "Signer",
     "Unauthenticated",
     "Workspace",
-    "principal_of_jwt",
 ]

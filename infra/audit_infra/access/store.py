@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from audit_infra.access.database import open_engine, transaction
+from audit_infra.access.database import transaction
+from audit_infra.access.migrations import open_migrated
 from audit_infra.access.principal import (
     PAGE_SCOPES,
     PLANS,
@@ -22,11 +23,13 @@ from audit_infra.access.principal import (
     Scope,
     Unauthenticated,
 )
-from audit_infra.access.tables import api_keys, metadata, sign_in_codes, workspaces
+from audit_infra.access.tables import api_keys, sign_in_codes, workspaces
 
 KEY_PREFIX = "alk_"
 CODE_LIFETIME = timedelta(seconds=60)
 _WORKSPACE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_KEY_ID = re.compile(r"[0-9a-f]{16}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _VISIBLE = 12
 
 
@@ -68,13 +71,14 @@ class Access:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        with transaction(self._engine) as connection:
-            metadata.create_all(connection)
 
     @classmethod
     def open(cls, database_url: str) -> Self:
-        """Opens the database, making the tables that are missing. SQLite files get their folder made."""
-        return cls(open_engine(database_url))
+        """Opens the database and brings its tables up to date. SQLite files get their folder made.
+
+        Raises `ControlUnavailable`, and `ContractBroken` for a database that a newer version has changed.
+        """
+        return cls(open_migrated(database_url))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -85,6 +89,7 @@ class Access:
         if not _WORKSPACE.fullmatch(workspace_id):
             raise AccessError("a workspace id has 1 to 64 of A-Z a-z 0-9 _ . : -")
         _check_plan(plan)
+        _check_text("name", name, 256)
         try:
             with transaction(self._engine) as connection:
                 connection.execute(
@@ -96,20 +101,24 @@ class Access:
 
     def get_workspace(self, workspace_id: str) -> Workspace:
         """Raises `AccessError` when there is none of this id."""
-        with transaction(self._engine) as connection:
-            row = connection.execute(select(workspaces).where(workspaces.c.id == workspace_id)).one_or_none()
+        row = None
+        if _WORKSPACE.fullmatch(workspace_id):  # PostgreSQL would fail at what can't be an id, such as NUL
+            with transaction(self._engine) as connection:
+                row = connection.execute(select(workspaces).where(workspaces.c.id == workspace_id)).one_or_none()
         if row is None:
-            raise AccessError(f"there is no workspace {workspace_id}")
+            raise AccessError(f"there is no workspace {workspace_id[:64]!a}")
         return _workspace(row)
 
-    def list_workspaces(self) -> list[Workspace]:
-        """All, by id."""
+    def list_workspaces(self, after: str = "", most: int | None = None) -> list[Workspace]:
+        """By id: all, or at most so many behind the id `after`."""
+        query = select(workspaces).where(workspaces.c.id > after).order_by(workspaces.c.id).limit(most)
         with transaction(self._engine) as connection:
-            return [_workspace(row) for row in connection.execute(select(workspaces).order_by(workspaces.c.id))]
+            return [_workspace(row) for row in connection.execute(query)]
 
     def set_plan(self, workspace_id: str, plan: str) -> Workspace:
         """Raises `AccessError` for an unknown workspace or plan."""
         _check_plan(plan)
+        self.get_workspace(workspace_id)
         with transaction(self._engine) as connection:
             connection.execute(update(workspaces).where(workspaces.c.id == workspace_id).values(plan=plan))
         return self.get_workspace(workspace_id)
@@ -129,6 +138,8 @@ class Access:
             raise AccessError(f"unknown scopes: {', '.join(unknown)}; there are {', '.join(Scope)}")
         if not scopes:
             raise AccessError("a key needs at least one scope")
+        _check_text("name", name, 256)
+        _check_text("app id", app_id, 64)
         secret = KEY_PREFIX + secrets.token_urlsafe(32)
         key_id = secrets.token_hex(8)
         with transaction(self._engine) as connection:
@@ -145,24 +156,40 @@ class Access:
                     expires_at=None if expires_at is None else _ms(expires_at),
                 )
             )
-        return NewKey(next(key for key in self.list_keys(workspace_id) if key.id == key_id), secret)
+        return NewKey(self.get_key(key_id), secret)
 
-    def list_keys(self, workspace_id: str | None = None) -> list[ApiKey]:
-        """All keys, or those of one workspace, oldest first; revoked ones too."""
-        query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
+    def get_key(self, key_id: str) -> ApiKey:
+        """Raises `AccessError` when there is none of this id."""
+        row = None
+        if _KEY_ID.fullmatch(key_id):
+            with transaction(self._engine) as connection:
+                row = connection.execute(select(api_keys).where(api_keys.c.id == key_id)).one_or_none()
+        if row is None:
+            raise AccessError(f"there is no key {key_id[:64]!a}")
+        return _key(row)
+
+    def list_keys(
+        self, workspace_id: str | None = None, after: ApiKey | None = None, most: int | None = None
+    ) -> list[ApiKey]:
+        """All keys, or those of one workspace, oldest first, revoked ones too; at most so many behind `after`."""
+        order = tuple_(api_keys.c.created_at, api_keys.c.id)
+        query = select(api_keys).order_by(*order.clauses).limit(most)
         if workspace_id is not None:
             query = query.where(api_keys.c.workspace_id == workspace_id)
+        if after is not None:
+            query = query.where(order > (_ms(after.created_at), after.id))
         with transaction(self._engine) as connection:
             return [_key(row) for row in connection.execute(query)]
 
-    def revoke_key(self, key_id: str, now: datetime | None = None) -> None:
-        """From now on the key opens nothing. Raises `AccessError` when there is none of this id."""
+    def revoke_key(self, key_id: str, now: datetime | None = None) -> bool:
+        """From now on the key opens nothing; whether it was this call that revoked it.
+
+        Raises `AccessError` when there is none of this id.
+        """
+        self.get_key(key_id)
+        to_revoke = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
         with transaction(self._engine) as connection:
-            known = connection.execute(select(api_keys.c.revoked_at).where(api_keys.c.id == key_id)).one_or_none()
-            if known is None:
-                raise AccessError(f"there is no key {key_id}")
-            if known.revoked_at is None:
-                connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=_ms(now)))
+            return connection.execute(to_revoke.values(revoked_at=_ms(now))).rowcount == 1
 
     def authenticate_key(self, secret: str, now: datetime) -> Principal:
         """Raises `Unauthenticated` for a key that is unknown, expired or revoked, without saying which."""
@@ -240,6 +267,11 @@ class Access:
 def _check_plan(plan: str) -> None:
     if plan not in PLANS:
         raise AccessError(f"there is no plan {plan!r}; there are {', '.join(PLANS)}")
+
+
+def _check_text(what: str, text: str, most: int) -> None:
+    if len(text) > most or _CONTROL.search(text):
+        raise AccessError(f"the {what} has at most {most} characters, and no control characters")
 
 
 def _hash(secret: str) -> str:

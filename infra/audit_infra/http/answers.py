@@ -11,7 +11,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from audit_infra.access import AccessError, Forbidden, Unauthenticated
-from audit_infra.http.problems import ProblemError
+from audit_infra.http.problems import (
+    FORBIDDEN,
+    INTERNAL,
+    INVALID_REQUEST,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    UNAUTHENTICATED,
+    ProblemError,
+)
 from audit_schemas.errors import AuditError
 
 log = structlog.get_logger("audit_infra.http")
@@ -34,31 +42,40 @@ class Answers:
     async def _http_error(self, request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
-        known = {
-            404: ("not-found", "There is nothing here"),
-            405: ("method-not-allowed", "This method is not for this address"),
-        }
-        kind, title = known.get(error.status_code, ("error", error.detail))
-        detail = self._elsewhere.get(request.url.path, "") if error.status_code == 405 else ""
-        return answer(request, ProblemError(error.status_code, kind, title, detail, headers=dict(error.headers or {})))
+        match error.status_code:
+            case 404:
+                kind, detail = NOT_FOUND, ""
+            case 405:
+                kind, detail = METHOD_NOT_ALLOWED, self._elsewhere.get(request.url.path, "")
+            case _:  # the framework's other refusals are of bodies that can't be read
+                kind, detail = INVALID_REQUEST, error.detail
+        return answer(request, ProblemError(kind, detail, headers=dict(error.headers or {})))
 
     async def _fault_of_ours(self, request: Request, _: Exception) -> Response:
         """The server logs the stack trace beside; the caller gets an id to quote."""
-        return answer(request, ProblemError(500, "internal", "Something went wrong here"))
+        return answer(request, ProblemError(INTERNAL))
 
     async def _audit_error(self, request: Request, error: Exception) -> Response:
-        match error:
-            case ProblemError():
-                found = error
-            case Unauthenticated():
-                headers = {"WWW-Authenticate": 'Bearer realm="audit-log"'}
-                found = ProblemError(401, "unauthenticated", "No valid credential", str(error), headers=headers)
-            case Forbidden() | AccessError():
-                found = ProblemError(403, "forbidden", "Not allowed", str(error))
-            case _:
-                log.error("can't serve this now", error=str(error), request_id=request.state.request_id)
-                found = self._unavailable
+        if not isinstance(error, AuditError):
+            raise error
+        found = problem_of(error, self._unavailable)
+        if found is self._unavailable:
+            log.error("can't serve this now", error=str(error), request_id=request.state.request_id)
         return answer(request, found)
+
+
+def problem_of(error: AuditError, unavailable: ProblemError) -> ProblemError:
+    """What the caller is told; `unavailable` where the fault is not the caller's."""
+    match error:
+        case ProblemError():
+            return error
+        case Unauthenticated():
+            headers = {"WWW-Authenticate": 'Bearer realm="audit-log"'}
+            return ProblemError(UNAUTHENTICATED, str(error), headers=headers)
+        case Forbidden() | AccessError():
+            return ProblemError(FORBIDDEN, str(error))
+        case _:
+            return unavailable
 
 
 def answer(request: Request, found: ProblemError) -> Response:
@@ -71,4 +88,4 @@ def answer(request: Request, found: ProblemError) -> Response:
     )
 
 
-__all__ = ["Answers", "answer"]
+__all__ = ["Answers", "answer", "problem_of"]

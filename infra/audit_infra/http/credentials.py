@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from audit_infra.access import Access, Principal, Unauthenticated, principal_of_jwt
+from audit_infra.access import Access, HostTokens, Principal, Unauthenticated
+from audit_infra.http.failures import Failures
+
+_READY = "principal_once"
 
 
 class Credentials:
-    """Reads `X-API-Key` and `Authorization: Bearer`. An empty `jwt_secret` takes no tokens."""
+    """Reads `X-API-Key` and `Authorization: Bearer`. `failures` bounds how often an `address` may fail."""
 
-    def __init__(self, access: Access, jwt_secret: str, clock: Callable[[], datetime]) -> None:
-        self._access, self._jwt_secret, self._clock = access, jwt_secret, clock
+    def __init__(
+        self,
+        access: Access,
+        tokens: HostTokens,
+        clock: Callable[[], datetime],
+        *,
+        failures: Failures | None = None,
+        address: Callable[[Request], str] = lambda _: "",
+    ) -> None:
+        self._access, self._tokens, self._clock = access, tokens, clock
+        self._failures, self._address = failures, address
 
     async def principal(self, request: Request) -> Principal:
-        """Raises `Unauthenticated` saying what is wrong."""
+        """Looks the credential up, each time anew: what was revoked or has expired since is refused.
+
+        Raises `Unauthenticated` saying what is wrong, `Forbidden`, `ControlUnavailable`, and the problem 429.
+        """
+        ready: Principal | None = request.scope.setdefault("state", {}).pop(_READY, None)
+        if ready is not None:
+            return ready
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         secret = request.headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
         if not secret:
             raise Unauthenticated("send an API key as X-API-Key, or a token as Authorization: Bearer")
-        if secret.count(".") == 2 and self._jwt_secret:
-            return principal_of_jwt(secret, self._jwt_secret, self._clock())
-        return await run_in_threadpool(self._access.authenticate_key, secret, self._clock())
+        with self._failures.attempt(self._address(request), secret) if self._failures else contextlib.nullcontext():
+            if secret.count(".") == 2 and self._tokens.taken:
+                return await self._tokens.principal(secret)
+            return await run_in_threadpool(self._access.authenticate_key, secret, self._clock())
+
+    async def principal_ahead(self, request: Request) -> Principal:
+        """The same, for whoever asks before the request's handler, which then gets this answer once."""
+        found = await self.principal(request)
+        request.scope["state"][_READY] = found
+        return found
 
 
 __all__ = ["Credentials"]

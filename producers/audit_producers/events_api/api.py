@@ -10,15 +10,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from audit_infra.access import Forbidden, Scope
+from audit_infra.http.bodies import Bodies, check_accept, check_type
+from audit_infra.http.body_problems import wrong_shape
 from audit_infra.http.credentials import Credentials
 from audit_infra.http.problems import Fault, ProblemError, invalid, refuse_parameters
+from audit_infra.http.strict_json import parse_json
 from audit_producers.addresses import Networks, client_address
-from audit_producers.events_api.body import Bodies, check_accept, check_type
 from audit_producers.events_api.custom_types import CustomType
-from audit_producers.events_api.decoding import parse_json
 from audit_producers.events_api.descriptions import description_of
 from audit_producers.events_api.fields import Caller
-from audit_producers.events_api.problems import no_app, wrong_shape
+from audit_producers.events_api.problems import MAX_BODY_BYTES, no_app
 from audit_producers.events_api.service import Service
 
 MAX_REQUEST_KEY: Final = 255
@@ -44,7 +45,7 @@ class Api:
         async with contextlib.AsyncExitStack() as held:
             try:
                 check_type(request)
-                raw = await held.enter_async_context(self._bodies.read(request))
+                raw = await held.enter_async_context(self._bodies.read(request, MAX_BODY_BYTES))
             except ProblemError as problem:
                 self._service.refuse_body(caller, problem)
                 raise

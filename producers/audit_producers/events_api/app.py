@@ -13,15 +13,18 @@ import prometheus_client
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from audit_infra.access import Access
+from audit_infra.access import Access, HostTokens
 from audit_infra.clock import utc_now
 from audit_infra.http.answers import Answers
+from audit_infra.http.bodies import Bodies
 from audit_infra.http.credentials import Credentials
+from audit_infra.http.failures import Failures
 from audit_infra.http.telemetry import Telemetry
+from audit_producers.addresses import client_address
 from audit_producers.events_api.api import Api
-from audit_producers.events_api.body import Bodies
 from audit_producers.events_api.custom_types import CustomTypes
 from audit_producers.events_api.keys import Keys
 from audit_producers.events_api.openapi import document
@@ -68,7 +71,13 @@ def create_app(
         registry=registry,
         clock=clock,
     )
-    credentials = Credentials(access, settings.jwt_secret.get_secret_value(), clock)
+
+    def address(request: Request) -> str:
+        peer = None if request.client is None else request.client.host
+        return client_address(peer, request.headers.items(), settings.proxies).ip
+
+    failures = Failures(settings.rate_limit_failures)
+    credentials = Credentials(access, HostTokens(settings, access, clock), clock, failures=failures, address=address)
     bodies = Bodies(settings.bodies_mib * _MIB, settings.body_timeout_s)
     api = Api(service, credentials, bodies, settings.proxies)
     upkeep = Upkeep(refusals, keys, work, clock)

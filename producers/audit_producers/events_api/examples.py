@@ -5,10 +5,21 @@ A test sends the requests to a service and compares.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
-from audit_infra.http.problems import Fault, ProblemError, invalid
+from audit_infra.http import body_problems
+from audit_infra.http.accept import not_acceptable
+from audit_infra.http.problems import (
+    FORBIDDEN,
+    INTERNAL,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    UNAUTHENTICATED,
+    Fault,
+    ProblemError,
+    invalid,
+)
+from audit_infra.http.rates import rate_limited
 from audit_producers.events_api import problems
 from audit_producers.events_api.identity import Identities
 from audit_schemas.errors import Problem
@@ -88,93 +99,38 @@ EVENT_TYPE: Final[dict[str, Any]] = {
 REFUSED: Final[dict[str, Any]] = {"day": "2026-03-14", "app_id": APP, "reason": "rate_limit", "events": 500}
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A type of problem: an example, and what a caller does about it."""
-
-    problem: ProblemError
-    advice: str
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The example."""
-        return self.problem.body(REQUEST_ID)
-
-
 _UNKNOWN = Fault("page", "unknown_parameter", "this request has no parameters")
-_SCOPE = "this needs the scope audit:write"
-_RATE = problems.rate_limited("100000 events per minute", 7)
 KNOWN: Final = (
-    Known(invalid((_UNKNOWN,)), "Parameters or headers are wrong; `errors` lists all. Repeating does not help."),
-    Known(
-        problems.unreadable("not JSON: Expecting ',' delimiter at line 1, column 18"),
-        "The body is not strict JSON in UTF-8, or its gzip or zstd is damaged. Repeating does not help.",
+    invalid((_UNKNOWN,)),
+    body_problems.unreadable("not JSON: Expecting ',' delimiter at line 1, column 18"),
+    ProblemError(UNAUTHENTICATED, "the API key is not valid"),
+    ProblemError(FORBIDDEN, "this needs the scope audit:write"),
+    problems.no_app(),
+    problems.foreign_workspace(),
+    problems.others_type("billing-bot"),
+    ProblemError(NOT_FOUND),
+    ProblemError(
+        METHOD_NOT_ALLOWED,
+        "events are read from the query service, not from the Events API",
+        headers={"Allow": "POST"},
     ),
-    Known(
-        ProblemError(401, "unauthenticated", "No valid credential", "the API key is not valid"),
-        "No key, or one that is unknown, expired or revoked.",
-    ),
-    Known(ProblemError(403, "forbidden", "Not allowed", _SCOPE), "The key lacks the scope that `detail` names."),
-    Known(problems.no_app(), "The key was made without an app; make one with `--app-id`."),
-    Known(
-        problems.foreign_workspace(),
-        "An item names another workspace than the key's. Nothing was recorded; the key's workspace hears of it.",
-    ),
-    Known(problems.others_type("billing-bot"), "Only the app that used or described a type first may describe it."),
-    Known(ProblemError(404, "not-found", "There is nothing here"), "The address is wrong."),
-    Known(
-        ProblemError(
-            405,
-            "method-not-allowed",
-            "This method is not for this address",
-            "events are read from the query service, not from the Events API",
-            headers={"Allow": "POST"},
-        ),
-        "See the header Allow. Events are read from the query service.",
-    ),
-    Known(problems.not_acceptable(), "Accept must allow application/json."),
-    Known(problems.too_slow(30), "Send the body faster, or a smaller one."),
-    Known(
-        problems.in_flight(), "Another attempt with one of the retry keys is being served. Repeat after Retry-After."
-    ),
-    Known(
-        problems.too_large("events", problems.MAX_EVENTS),
-        "Send less in one request; `limit` says how much. Bytes count before and after unpacking.",
-    ),
-    Known(
-        problems.unsupported_media_type("Content-Type must be application/json"),
-        "The body must be application/json, plain or with Content-Encoding gzip or zstd.",
-    ),
-    Known(
-        problems.wrong_shape((Fault("/events", "empty", "must hold 1 to 1000 events", place="body"),)),
-        "The body is JSON, but not an event or a list of events. Repeating does not help.",
-    ),
-    Known(
-        problems.nothing_accepted([_NOT_RECORDED], ()),
-        "No event was accepted; `results` says why, one by one. Repeating does not help.",
-    ),
-    Known(_REFUSED, "In a result: this event is not valid; `errors` lists all there is. Repeating does not help."),
-    Known(
-        problems.request_key_reused(),
-        "A retry key came with other content before: the Idempotency-Key of the request, or in a result the event_id.",
-    ),
-    Known(_RATE, "Too much from this key or app. Nothing was recorded; repeat after Retry-After."),
-    Known(
-        ProblemError(500, "internal", "Something went wrong here"),
-        "A fault of the service: quote the request_id. Repeat with the same retry key.",
-    ),
-    Known(problems.busy(), "Too many bodies are being read. Nothing was recorded; repeat after Retry-After."),
-    Known(
-        problems.not_taken(),
-        "The spool is full, or the disk too slow. Results, when there are any, say what is recorded. Repeat.",
-    ),
-    Known(problems.unavailable(), "The control database does not answer. Nothing was recorded; repeat."),
-    Known(
-        problems.not_ready(["the spool is full: 1073741824 bytes wait for Kafka"]),
-        "Answer of /readyz: the reasons why events can't be taken.",
-    ),
+    not_acceptable(("application/json",)),
+    body_problems.too_slow(30),
+    problems.in_flight(),
+    body_problems.too_large("events", problems.MAX_EVENTS),
+    body_problems.unsupported_media_type("Content-Type must be application/json"),
+    body_problems.wrong_shape((Fault("/events", "empty", "must hold 1 to 1000 events", place="body"),)),
+    problems.nothing_accepted([_NOT_RECORDED], ()),
+    _REFUSED,
+    problems.request_key_reused(),
+    rate_limited("100000 events per minute", 7, problems.NOT_RECORDED),
+    ProblemError(INTERNAL),
+    body_problems.busy(),
+    problems.not_taken(),
+    problems.unavailable(),
+    problems.not_ready(["the spool is full: 1073741824 bytes wait for Kafka"]),
 )
-"""Every type of problem the service answers with, by status."""
+"""An example of every type of problem the service answers with, by status."""
 
 __all__ = [
     "ANSWER",
@@ -189,5 +145,4 @@ __all__ = [
     "REFUSED",
     "REQUEST_ID",
     "WORKSPACE",
-    "Known",
 ]

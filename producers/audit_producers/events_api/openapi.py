@@ -164,10 +164,10 @@ def _problems(*statuses: int) -> dict[str, Any]:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    known = [one for one in examples.KNOWN if one.problem.status == status]
-    headers = {name for one in known for name in one.problem.headers if name == "Retry-After"}
+    known = [one for one in examples.KNOWN if one.status == status]
+    headers = {name for one in known for name in one.headers if name == "Retry-After"}
     return {
-        "description": HTTPStatus(status).phrase + ": " + " ".join(f"`{one.problem.type}`." for one in known),
+        "description": HTTPStatus(status).phrase + ": " + " ".join(f"`{one.kind.name}`." for one in known),
         **(
             {"headers": {name: {"schema": {"type": "integer"}, "description": "Seconds."} for name in headers}}
             if headers
@@ -176,7 +176,13 @@ def _problem(status: int) -> dict[str, Any]:
         "content": {
             "application/problem+json": {
                 "schema": _ref("Problem"),
-                "examples": {one.problem.type: {"summary": one.advice, "value": one.body} for one in known},
+                "examples": {
+                    one.kind.name: {
+                        "summary": f"{one.kind.meaning} {one.kind.advice}",
+                        "value": one.body(examples.REQUEST_ID),
+                    }
+                    for one in known
+                },
             }
         },
     }

@@ -11,8 +11,10 @@ from html import escape
 from typing import Any, Final
 
 from audit_infra.http.html import marked
-from audit_producers.events_api import examples, shapes
+from audit_infra.http.problems import ProblemType
+from audit_producers.events_api import shapes
 from audit_producers.events_api.openapi import document
+from audit_producers.events_api.problem_types import TYPES
 from audit_producers.events_api.problems import MAX_BODY_BYTES, MAX_EVENTS
 
 _STYLE: Final = (
@@ -80,7 +82,7 @@ def page() -> str:
             *others,
             "<h2>Problems</h2>",
             _paragraph("Every error is a problem (RFC 9457): `type` is stable, `errors` lists everything at once."),
-            _table(("status", "type", "what to do"), [_problem(one) for one in examples.KNOWN]),
+            _table(("status", "type", "when", "what to do"), [_problem(kind) for kind in TYPES]),
             "</main></body></html>",
         ]
     )
@@ -150,8 +152,8 @@ def _takes(shape: dict[str, Any]) -> str:
     return f"{words}, up to {shape['maxLength']}" if "maxLength" in shape else words
 
 
-def _problem(known: examples.Known) -> tuple[str, str, str]:
-    return str(known.problem.status), f"<code>{escape(known.body['type'])}</code>", marked(known.advice)
+def _problem(kind: ProblemType) -> tuple[str, str, str, str]:
+    return str(kind.status), f"<code>{escape(kind.uri)}</code>", marked(kind.meaning), marked(kind.advice)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

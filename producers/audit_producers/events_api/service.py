@@ -11,12 +11,14 @@ import prometheus_client
 import structlog
 
 from audit_infra.http.problems import Fault, ProblemError
+from audit_infra.http.strict_json import parse_json
 from audit_producers.events_api.custom_types import CustomType, CustomTypes
-from audit_producers.events_api.decoding import items_of, parse_json
+from audit_producers.events_api.decoding import items_of
 from audit_producers.events_api.descriptions import Description
 from audit_producers.events_api.fields import Caller
 from audit_producers.events_api.identity import Identities, content_of, content_of_request
 from audit_producers.events_api.intake import Intake, Prepared, TypeInfo
+from audit_producers.events_api.problem_types import KEY_REUSED, NOT_TAKEN
 from audit_producers.events_api.problems import foreign_workspace, not_taken, nothing_accepted
 from audit_producers.events_api.rates import Rates
 from audit_producers.events_api.recording import Fate, Outcome, Recorder, Recording, Request
@@ -28,7 +30,7 @@ from audit_schemas.errors import AuditError
 
 log = structlog.get_logger("audit_events_api")
 
-_REASONS = {"key-reused": Reason.KEY_REUSED, "not-taken": Reason.NOT_TAKEN}
+_REASONS = {KEY_REUSED: Reason.KEY_REUSED, NOT_TAKEN: Reason.NOT_TAKEN}
 
 
 class Service:
@@ -162,10 +164,10 @@ class Service:
         for status, events in Counter(result["status"] for result in results).items():
             self._counted.labels(status).inc(events)
         problems = [one.problem for one in outcomes if one.problem is not None]
-        for reason, events in Counter(_REASONS.get(one.type, Reason.INVALID) for one in problems).items():
+        for reason, events in Counter(_REASONS.get(one.kind, Reason.INVALID) for one in problems).items():
             self._refusals.add(caller.workspace_id, caller.app_id, reason, events)
         kept = len(results) - len(problems)
-        if any(one.type == "not-taken" for one in problems):
+        if any(one.kind == NOT_TAKEN for one in problems):
             raise not_taken(results if kept or batch else None, in_doubt=in_doubt)
         if not kept:
             raise nothing_accepted(results, () if batch else problems[0].faults)
@@ -204,7 +206,7 @@ class Service:
 def _reason(error: AuditError) -> Reason | None:
     """Why a whole request was refused; None when its events are on their way with another attempt."""
     if isinstance(error, ProblemError):
-        return _REASONS.get(error.type)
+        return _REASONS.get(error.kind)
     return Reason.NOT_TAKEN
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import limits
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from audit_infra.settings import ControlSettings
-from audit_producers.addresses import Networks, networks
+from audit_infra.http.rates import Rate
+from audit_infra.settings import ControlSettings, TokenSettings
+from audit_producers.addresses import Networks, networks_of
 from audit_producers.settings import ProducerSettings
 
 
-class EventsApiSettings(ProducerSettings, ControlSettings):
+class EventsApiSettings(ProducerSettings, ControlSettings, TokenSettings):
     """The service's settings, with those of the producer it writes through. Times in the unit of their name."""
 
     events_host: str = "127.0.0.1"
     events_port: int = Field(8081, ge=0, le=65535)
-    jwt_secret: SecretStr = Field(SecretStr(""), description="HS256 secret of the host product; empty takes no JWT")
     trusted_proxies: str = Field("", description="addresses or CIDRs, comma separated, whose Forwarded headers count")
     rate_limit_events: str = Field("100000/minute", description="per key and per app, e.g. 5000/second; 100000/minute")
     rate_limit_requests: str = Field("6000/minute", description="per key and per app")
+    rate_limit_failures: str = Field("60/minute", description="failed credentials per address")
     idempotency_days: int = Field(7, ge=1, le=90, description="how long retry keys and first instants are kept")
     durable_timeout_s: float = Field(10.0, gt=0, le=300, description="how long an answer waits for the disk")
     idempotency_lease_s: float = Field(
@@ -30,14 +30,14 @@ class EventsApiSettings(ProducerSettings, ControlSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: str) -> str:
-        _networks_of(value)
+        networks_of(value)
         return value
 
-    @field_validator("rate_limit_events", "rate_limit_requests")
+    @field_validator("rate_limit_events", "rate_limit_requests", "rate_limit_failures")
     @classmethod
     def _rate(cls, value: str) -> str:
         try:
-            limits.parse_many(value)
+            Rate.all_of(value)
         except ValueError:
             raise ValueError("is not a rate such as 100000/minute") from None
         return value
@@ -52,11 +52,7 @@ class EventsApiSettings(ProducerSettings, ControlSettings):
     @property
     def proxies(self) -> Networks:
         """The trusted proxies."""
-        return _networks_of(self.trusted_proxies)
-
-
-def _networks_of(value: str) -> Networks:
-    return networks(one for one in value.split(",") if one.strip())
+        return networks_of(self.trusted_proxies)
 
 
 __all__ = ["EventsApiSettings"]

@@ -23,8 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from audit_infra.access import ControlUnavailable
-from audit_infra.access.database import open_engine, transaction, unusable
+from audit_infra.access.database import transaction, unusable
+from audit_infra.access.migrations import open_migrated
 
 metadata = MetaData()
 
@@ -69,19 +69,13 @@ class Database:
     """The control database for whoever writes much to it: SQLite by default, PostgreSQL by URL. Thread-safe."""
 
     def __init__(self, url: str) -> None:
-        """Opens it and makes the tables that are missing. Raises `ControlUnavailable`."""
-        self.engine: Engine = open_engine(url)
+        """Opens it and brings its tables up to date. Raises what `Access.open` does."""
+        self.engine: Engine = open_migrated(url)
         self.one_writer = self.engine.dialect.name == "sqlite"
         """Whether writers wait for each other, so that more than one at a time gains nothing."""
         if self.one_writer:
             event.listen(self.engine, "connect", _checkpoint_seldom)
-        try:
-            with self.transaction() as connection:
-                metadata.create_all(connection)
-        except ControlUnavailable:
-            # Two processes that start at once both find a table missing; the second finds it made.
-            with self.transaction() as connection:
-                metadata.create_all(connection)
+            self.engine.dispose()  # the connection there is was made without
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:

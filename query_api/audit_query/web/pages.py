@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -18,9 +18,11 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from audit_infra.access import PLANS, Access, AccessError, Principal, Sessions, Unauthenticated, principal_of_jwt
+from audit_infra.access import PLANS, Access, AccessError, HostTokens, Principal, Sessions, Unauthenticated
+from audit_infra.http.failures import Failures
 from audit_infra.http.problems import ProblemError
 from audit_query.problems import unavailable
+from audit_query.self_audit_events import Change
 from audit_query.service import Service
 from audit_query.stream import Relayed
 from audit_query.times import zone_of
@@ -42,6 +44,8 @@ _HEADERS = {
 _SEARCHES = ("user_search", "event_search")
 _LOOK_UPS = 5
 """Chosen users beyond the list whose names are looked up; more are shown by their id."""
+_FORM: Final = {"max_files": 0, "max_fields": 10, "max_part_size": 16_384}
+"""What a form of the page, or one with a token, may hold; anybody can send one."""
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -70,13 +74,16 @@ class Web:
         service: Service,
         access: Access,
         sessions: Sessions,
-        jwt_secret: str,
+        tokens: HostTokens,
+        failures: Failures,
+        address: Callable[[Request], str],
         local: bool,
         events_docs_url: str,
         clock: Callable[[], datetime],
     ) -> None:
         self._service, self._access, self._sessions = service, access, sessions
-        self._jwt_secret, self._local, self._clock = jwt_secret, local, clock
+        self._tokens, self._local, self._clock = tokens, local, clock
+        self._failures, self._address = failures, address
         self._events_docs_url = events_docs_url
         self._templates = Environment(
             loader=PackageLoader("audit_query.web"),
@@ -113,18 +120,35 @@ class Web:
         async def shown(request: Request) -> Response:
             try:
                 return await handler(request)
-            except Unauthenticated as error:
-                return self._render("signed_out.html", request, 401, why=str(error))
-            except AccessError as error:
-                return self._render("problem.html", request, 403, title="Not allowed", faults=[str(error)])
-            except ProblemError as error:
-                faults = [f"{fault.name}: {fault.message}" for fault in error.faults] or [error.detail or error.title]
-                return self._render("problem.html", request, error.status, title=error.title, faults=faults)
-            except AuditError:
-                problem = unavailable()
-                return self._render("problem.html", request, 503, title="One moment", faults=[problem.title])
+            except AuditError as error:
+                return self.refusal(request, error)
 
         return shown
+
+    def refusal(self, request: Request, error: AuditError) -> Response:
+        """What a person reads of an error."""
+        headers: dict[str, str] = {}
+        match error:
+            case Unauthenticated():
+                return self._render("signed_out.html", request, 401, why=str(error))
+            case ProblemError():
+                faults = [f"{fault.name}: {fault.message}" for fault in error.faults] or [error.detail]
+                status, title, headers = error.status, error.title, error.headers
+            case AccessError():
+                status, title, faults = 403, "Not allowed", [str(error)]
+            case _:
+                problem = unavailable()
+                status, title, faults = 503, "One moment", [f"{problem.title}; {problem.detail}"]
+        answer = self._render("problem.html", request, status, title=title, faults=faults)
+        answer.headers.update(headers)
+        return answer
+
+    async def who(self, request: Request) -> Principal | None:
+        """Who is signed in, None when nobody is."""
+        try:
+            return self._principal(request)
+        except Unauthenticated:
+            return None
 
     def _render(self, template: str, request: Request, status: int = 200, **values: Any) -> HTMLResponse:
         cookie = request.cookies.get(COOKIE, "")
@@ -161,15 +185,18 @@ class Web:
         search, event_search = (request.query_params.get(name, "")[:200] for name in _SEARCHES)
         given = request.query_params.multi_items()
         params = [(name, value) for name, value in given if value and name not in _SEARCHES]
+        asked = _with_zone(params, zone)
         page, users, events, seen, workspace = await asyncio.gather(
-            self._service.page(principal, _with_zone(params, zone)),
+            self._service.events.page(principal, asked),
             self._users(principal, search, [value for name, value in params if name == "user"]),
-            self._service.event_facet(principal),
-            self._service.visibility(principal),
+            self._service.facets.event_types(principal, []),
+            self._service.plans.visibility(principal),
             run_in_threadpool(self._access.get_workspace, principal.workspace_id),
         )
+        self._service.self_audit.listed(principal, asked)
         chosen = [value for name, value in params if name == "event"]
-        event_options = view.event_options(events, chosen, self._service.catalogue.category_labels)
+        occurring = [one for one in events.rows if one["count"]]
+        event_options = view.event_options(occurring, chosen, self._service.catalogue.category_labels)
         filters = [(name, value) for name, value in params if name in view.FILTERS]
         return self._render(
             "audit_log.html",
@@ -196,17 +223,18 @@ class Web:
 
     async def _users(self, principal: Principal, search: str, chosen: Sequence[str]) -> list[view.Option]:
         """The users to tick; the chosen ones by name even where they are not among the latest."""
-        facet = await self._service.user_facet(principal, search)
+        facet = (await self._service.facets.users(principal, [("search", search)])).rows
         known = {one["value"] for one in facet}
         for value in [value for value in chosen if value not in known][:_LOOK_UPS]:
-            found = await self._service.user_facet(principal, value.partition(":")[2] or value)
-            facet += [one for one in found if one["value"] == value]
+            found = await self._service.facets.users(principal, [("search", (value.partition(":")[2] or value)[:200])])
+            facet += [one for one in found.rows if one["value"] == value]
         return view.user_options(facet, chosen)
 
     async def event(self, request: Request) -> Response:
         """Everything about one event."""
         principal = self._principal(request)
-        row = await self._service.event(principal, request.path_params["event_id"])
+        row = await self._service.events.event(principal, request.path_params["event_id"])
+        self._service.self_audit.viewed(principal)
         fields = view.details(row, self._zone(request), self._service.catalogue.category_labels)
         workspace = await run_in_threadpool(self._access.get_workspace, principal.workspace_id)
         return self._render(
@@ -216,8 +244,8 @@ class Web:
     async def users(self, request: Request) -> Response:
         """The users that match, for the search box."""
         principal = self._principal(request)
-        found = await self._service.user_facet(principal, request.query_params.get("search", "")[:200])
-        options = view.user_options(found, [])
+        search = request.query_params.get("search", "")[:200]
+        options = view.user_options((await self._service.facets.users(principal, [("search", search)])).rows, [])
         return JSONResponse(
             [{"value": one.value, "label": one.label, "note": one.note} for one in options], headers=_HEADERS
         )
@@ -228,24 +256,23 @@ class Web:
         own = {"tz", "bom", "format"}
         params = [(name, value) for name, value in request.query_params.multi_items() if name not in own]
         zone = self._zone(request).key
-        headers, body = await self._service.csv(principal, [*params, ("tz", zone), ("bom", "1")])
+        headers, body = await self._service.download.csv(principal, [*params, ("tz", zone), ("bom", "1")])
         return await Relayed.begin(headers, body)
 
     async def sign_in(self, request: Request) -> Response:
         """Turns a code into a session and leaves the code behind."""
         code = request.query_params.get("code", "")
-        principal = await run_in_threadpool(self._access.redeem_sign_in_code, code, self._clock())
+        with self._failures.attempt(self._address(request), code):
+            principal = await run_in_threadpool(self._access.redeem_sign_in_code, code, self._clock())
         answer = self._signed_in(request, principal)
         answer.headers["Referrer-Policy"] = "no-referrer"
         return answer
 
     async def session(self, request: Request) -> Response:
         """The host product posts a token of its own; one in an address is never taken."""
-        form = await request.form()
-        if not self._jwt_secret:
-            raise Unauthenticated("tokens are not taken here")
-        principal = principal_of_jwt(str(form.get("token", "")), self._jwt_secret, self._clock())
-        await run_in_threadpool(self._access.get_workspace, principal.workspace_id)
+        token = str((await request.form(**_FORM)).get("token", ""))
+        with self._failures.attempt(self._address(request), token):
+            principal = await self._tokens.principal(token)
         return self._signed_in(request, principal)
 
     def _signed_in(self, request: Request, principal: Principal) -> Response:
@@ -289,12 +316,15 @@ class Web:
         """Puts the viewer's workspace on another plan."""
         form = await self._require_own_form(request)
         principal = self._principal(request)
-        await run_in_threadpool(self._access.set_plan, principal.workspace_id, str(form.get("plan", "")))
+        before = await run_in_threadpool(self._access.get_workspace, principal.workspace_id)
+        after = await run_in_threadpool(self._access.set_plan, principal.workspace_id, str(form.get("plan", "")))
+        change = Change(principal.workspace_id, "plan_changed", principal, before.plan, after.plan)
+        await self._service.self_audit.changed(change)
         return RedirectResponse(PATH, 303, headers=_HEADERS)
 
     async def _require_own_form(self, request: Request) -> Any:
         """Only a form this page made, posted from this page. Raises `AccessError`."""
-        form = await request.form()
+        form = await request.form(**_FORM)
         cookie = request.cookies.get(COOKIE, "")
         origin = request.headers.get("origin", "")
         site = request.headers.get("sec-fetch-site", "same-origin" if origin else "")

@@ -66,6 +66,7 @@ NativeEventType = Literal[
     "subscription.created",
     "subscription.canceled",
     "product.updated",
+    "workspace.created",
     "workspace.plan_changed",
     "message.sent",
     "message.edited",
@@ -100,6 +101,8 @@ NativeEventType = Literal[
     "audit_log.export_completed",
     "audit_log.export_failed",
     "audit_log.export_downloaded",
+    "worker.partition_paused",
+    "worker.partition_resumed",
     "dead_letter.replayed",
 ]
 """Every name of the catalogue, with the aliases behind their names."""

@@ -11,10 +11,9 @@ from typing import Final, Protocol
 
 from starlette.requests import ClientDisconnect, Request
 
-from audit_producers.events_api.problems import (
-    MAX_BODY_BYTES,
+from audit_infra.http.accept import media_type
+from audit_infra.http.body_problems import (
     busy,
-    not_acceptable,
     too_large,
     too_slow,
     unreadable,
@@ -144,15 +143,7 @@ def check_type(request: Request) -> None:
 
 def check_accept(request: Request) -> None:
     """Raises 406 when the caller takes no JSON."""
-    ranges = [part for value in request.headers.getlist("accept") for part in value.split(",") if part.strip()]
-    if ranges and not any(_allows_json(one) for one in ranges):
-        raise not_acceptable()
-
-
-def _allows_json(media_range: str) -> bool:
-    name, *parameters = [part.strip().lower() for part in media_range.split(";")]
-    refused = any(part.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for part in parameters)
-    return name in ("*/*", "application/*", "application/json") and not refused
+    media_type(",".join(request.headers.getlist("accept")), ("application/json",))
 
 
 class Bodies:
@@ -162,7 +153,7 @@ class Bodies:
         self._free, self._seconds = most_bytes, seconds
 
     @contextlib.asynccontextmanager
-    async def read(self, request: Request, most: int = MAX_BODY_BYTES) -> AsyncIterator[bytes]:
+    async def read(self, request: Request, most: int) -> AsyncIterator[bytes]:
         """The unpacked body, which counts against the bound inside the block.
 
         Raises `ProblemError`: 400 for damaged data, 408 when it takes too long, 413 for more than `most` bytes, packed

@@ -1,0 +1,32 @@
+"""The streamed export."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from audit_infra.http.credentials import Credentials
+from audit_query.service import Service
+from audit_query.stream import Relayed
+
+
+class ExportApi:
+    """The handlers."""
+
+    def __init__(self, service: Service, credentials: Credentials) -> None:
+        self._service, self._principal = service, credentials.principal
+
+    async def export(self, request: Request) -> Response:
+        principal = await self._principal(request)
+        headers, body = await self._service.download.csv(principal, request.query_params.multi_items())
+        return await Relayed.begin(headers, body)
+
+    def routes(self) -> list[Route]:
+        """The routes."""
+        return [
+            Route("/v1/export", self.export),
+        ]
+
+
+__all__ = ["ExportApi"]

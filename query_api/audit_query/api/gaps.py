@@ -1,0 +1,32 @@
+"""The events that are missing."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from audit_infra.http.credentials import Credentials
+from audit_infra.http.problems import refuse_parameters
+from audit_query.service import Service
+
+
+class GapsApi:
+    """The handlers."""
+
+    def __init__(self, service: Service, credentials: Credentials) -> None:
+        self._service, self._principal = service, credentials.principal
+
+    async def gaps(self, request: Request) -> Response:
+        principal = await self._principal(request)
+        refuse_parameters(request.query_params.keys())
+        return JSONResponse(await self._service.gaps.gaps(principal))
+
+    def routes(self) -> list[Route]:
+        """The routes."""
+        return [
+            Route("/v1/gaps", self.gaps),
+        ]
+
+
+__all__ = ["GapsApi"]
