@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from audit_consumers.clickhouse import ClickHouseStore
-from tests.bench import emitting, events, events_api, ingestion, latency
+from tests.bench import emitting, events, events_api, ingestion, latency, reading
 from tests.support.clickhouse import ClickHouseProcess
 from tests.support.kafka import KafkaProcess
 from tests.support.pipeline import Pipeline
 
 PARTITIONS = 8
-PARTS = ("emitting", "events-api", "outage", "ingestion")
+PARTS = ("emitting", "events-api", "outage", "ingestion", "reading")
 
 
 def main() -> None:
@@ -32,6 +32,10 @@ def main() -> None:
     parser.add_argument("--peer-events", type=int, default=500_000, help="the peers are slow; their rate is steady")
     parser.add_argument("--rounds", type=int, default=3, help="of our worker and of emitting; the median counts")
     parser.add_argument("--latency-seconds", type=float, default=15)
+    parser.add_argument("--read-events", type=int, default=10_000_000, help="in the largest of 200 workspaces")
+    parser.add_argument(
+        "--read-skew", type=float, default=1.3, help="Zipf's; 1.3 makes 3.2 times as many in all, 2 1.6"
+    )
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="audit-bench-"))
     kafka = KafkaProcess(folder / "kafka", folder / "kafka.log")
@@ -47,6 +51,8 @@ def main() -> None:
             report["outages"] = emitting.outages(kafka, folder, options.outage_seconds)
         if "ingestion" in options.parts:
             report["ingestion"] = ingest(kafka, folder, options)
+        if "reading" in options.parts:
+            report["reading"] = reading.shown(kafka, folder, options.read_events, options.read_skew)
     finally:
         kafka.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -133,7 +139,7 @@ def run(pipeline: Callable[[str, str], Pipeline], folder: Path, options: argpars
 def bytes_per_row(store: ClickHouseStore) -> dict[str, float]:
     """After a merge, as the tables stand in the long run: events with their indexes, and all tables together."""
     rows = store.rows("SELECT count() FROM audit_events", {})[0][0]
-    for table in ("audit_events", "audit_actors", "audit_type_day", "audit_ledger"):
+    for table in ("audit_events", "audit_users", "audit_ledger"):
         store.command(f"OPTIMIZE TABLE {table} FINAL")
     sizes = {
         str(table): float(size)

@@ -23,7 +23,7 @@ from tests.support.processes import ServerProcess
 
 
 def rows_stored(store: ClickHouseStore) -> int:
-    return int(store.rows("SELECT sum(events) FROM audit_type_day", {})[0][0])
+    return int(store.rows("SELECT count() FROM audit_events", {})[0][0])
 
 
 def watch(name: str, store: ClickHouseStore, rows: int, engine: int, consumer: int | None = None) -> Ingestion:
