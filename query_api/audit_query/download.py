@@ -8,6 +8,7 @@ from audit_infra.access import Principal, Scope
 from audit_query import export
 from audit_query.asking import Asking
 from audit_query.filters import Params
+from audit_query.freshness import Freshness
 from audit_query.ports import Clock, Reading
 from audit_query.self_audit import SelfAudit
 from audit_schemas.catalogue import Catalogue
@@ -25,10 +26,16 @@ class Download:
     """Every method takes a principal, whose workspace is the only one it can see."""
 
     def __init__(
-        self, reader: Reading, asking: Asking, catalogue: Catalogue, clock: Clock, self_audit: SelfAudit
+        self,
+        reader: Reading,
+        asking: Asking,
+        freshness: Freshness,
+        catalogue: Catalogue,
+        clock: Clock,
+        self_audit: SelfAudit,
     ) -> None:
-        self._reader, self._asking, self._catalogue, self._clock = reader, asking, catalogue, clock
-        self._self_audit = self_audit
+        self._reader, self._asking, self._freshness, self._catalogue = reader, asking, freshness, catalogue
+        self._clock, self._self_audit = clock, self_audit
 
     async def csv(
         self, principal: Principal, params: Params
@@ -48,6 +55,7 @@ class Download:
             ascending=further.get("order") == "asc",
             bom=further.get("bom") == "1",
         )
+        complete_through = (await self._freshness.complete_through())["all"]
         query = export.query(principal.workspace_id, filter_, self._catalogue, form, pii=question.pii)
         day = f"{self._clock():%Y-%m-%d}"
 
@@ -62,7 +70,8 @@ class Download:
                 yield export.head(form)
 
         recorded = await self._self_audit.export(principal, params, {"format": "csv", **further}, body())
-        return export.headers(principal.workspace_id, day), recorded
+        fresh = ("audit-complete-through", complete_through or "unknown")
+        return (*export.headers(principal.workspace_id, day), fresh), recorded
 
 
 __all__ = ["CSV_PARAMETERS", "Download"]

@@ -30,6 +30,8 @@ SPARE = 8
 """Rows read beyond those wanted, for copies of events."""
 _DAY = 86_400_000_000
 _WINDOWS = (_DAY, 7 * _DAY, 31 * _DAY)
+_FILTERED = (7 * _DAY,)
+"""What matches is sparse or fills the page at once: more windows would only be more questions."""
 _FOREVER = 2**62
 
 
@@ -191,9 +193,12 @@ class Events:
 
 
 def _windows(shown: Filter, start: int, *, newer: bool) -> Iterator[Filter]:
-    """The range in pieces away from `start`: a day, what lacks to seven and to 31 days, and all the rest."""
+    """The range in pieces away from `start`: a day, what lacks to seven and to 31 days, and all the rest.
+
+    With a filter a week, and the rest.
+    """
     since, until = shown.since, shown.until
-    for width in _WINDOWS:
+    for width in _FILTERED if shown.values else _WINDOWS:
         if newer:
             edge = start + width
             if until is not None and edge >= until:

@@ -93,7 +93,7 @@ class Service:
                 catalogue=catalogue,
             ),
             histogram=Histogram(asking=asking, counting=counting, reader=reader, freshness=freshness, clock=clock),
-            download=Download(reader, asking, catalogue, clock, self_audit),
+            download=Download(reader, asking, freshness, catalogue, clock, self_audit),
             gaps=Gaps(reader, settings.gap_after_s, clock),
             admin=Admin(access, clock, self_audit.changed),
             self_audit=self_audit,

@@ -41,9 +41,10 @@ class EventsApi:
     async def event(self, request: Request) -> Response:
         principal = await self._principal(request)
         refuse_parameters(request.query_params.keys())
+        complete_through = await self._service.freshness.complete_through()
         event = await self._service.events.event(principal, request.path_params["event_id"])
         self._service.self_audit.viewed(principal)
-        return JSONResponse({"data": event})
+        return JSONResponse({"data": event, "complete_through": complete_through})
 
     def routes(self) -> list[Route]:
         """The routes."""

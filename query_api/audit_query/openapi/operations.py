@@ -57,7 +57,13 @@ OPERATIONS: Final = (
         "Events",
         "One event.",
         Scope.READ,
-        (Answer(JSON, record(data=reference("Event")), {"data": shapes.EXAMPLE_EVENT}),),
+        (
+            Answer(
+                JSON,
+                record(data=reference("Event"), complete_through=reference("CompleteThrough")),
+                {"data": shapes.EXAMPLE_EVENT, "complete_through": shapes.EXAMPLE_THROUGH},
+            ),
+        ),
         (EVENT_ID,),
         problems=(NOT_FOUND,),
     ),
@@ -112,7 +118,7 @@ OPERATIONS: Final = (
         description="A stream that breaks off ends without its last chunk: take it for complete only when your client"
         " reports no error.",
         problems=(PLAN_LIMITED, NOT_RECORDED),
-        headers=("Content-Disposition",),
+        headers=("Content-Disposition", "Audit-Complete-Through"),
         sample="format=csv&category=files&since=7d&tz=Europe/Berlin",
     ),
     Operation(
