@@ -28,6 +28,8 @@ _INSERT_SETTINGS: Mapping[str, str] = {
     "async_insert": "0",
     "max_insert_threads": "1",
     "optimize_on_insert": "0",
+    # Made when parts are merged: new parts are small, and splitting text for its words is dear.
+    "exclude_materialize_skip_indexes_on_insert": "bf_words",
     # One batch is one block, so that a token stands for the whole of it.
     "max_block_size": "1000000",
     "max_insert_block_size": "1000000",

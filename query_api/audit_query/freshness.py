@@ -42,6 +42,7 @@ class Freshness:
         self._topics: dict[str, str] = {category: topic_of(topic_prefix, category) for category in CATEGORIES}
         self._marks: list[Mark] = []
         self._read_at = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
 
     async def complete_through(self) -> dict[str, str | None]:
         """Up to which moment of acceptance every event is shown: per category and for all; null where unknown."""
@@ -76,11 +77,24 @@ class Freshness:
         }
 
     async def _current(self) -> list[Mark]:
+        """Marks that are read again by whoever comes after half their time, so that hardly anybody waits for them."""
         now = asyncio.get_running_loop().time()
-        if not self._marks or now - self._read_at >= self._cache_s:
+        age = now - self._read_at
+        if age >= self._cache_s / 2 and self._reading is None:
+            self._reading = asyncio.create_task(self._read(now))
+            # Whoever waits hears of an error; without anybody the next one reads again.
+            self._reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if age >= self._cache_s and self._reading is not None:
+            # Several wait for one reading, which goes on when one of them leaves.
+            await asyncio.shield(self._reading)
+        return self._marks
+
+    async def _read(self, now: float) -> None:
+        try:
             rows = await self._reader.rows(sql.progress(list(self._topics.values())))
             self._marks, self._read_at = marks_of(rows, self._topics), now
-        return self._marks
+        finally:
+            self._reading = None
 
 
 def marks_of(rows: Sequence[Sequence[Any]], topics: dict[str, str]) -> list[Mark]:

@@ -164,5 +164,26 @@ def test_answers_in_quick_succession_share_what_was_read() -> None:
         freshness = Freshness(Speaking(), "audit", lambda: NOON, cache_s=cache_s)
         return [(await freshness.complete_through())["all"] for _ in range(3)]
 
+    async def shared() -> int:
+        speaking = Speaking()
+        freshness = Freshness(speaking, "audit", lambda: NOON, cache_s=60)
+        await asyncio.gather(*(freshness.complete_through() for _ in range(16)))
+        return speaking.asked
+
+    async def ahead() -> tuple[list[str | None], int]:
+        speaking = Speaking()
+        freshness = Freshness(speaking, "audit", lambda: NOON, cache_s=60)
+        found = [(await freshness.complete_through())["all"]]
+        freshness._read_at -= 31
+        found.append((await freshness.complete_through())["all"])
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+        found.append((await freshness.complete_through())["all"])
+        return found, speaking.asked
+
+    assert asyncio.run(shared()) == 1
+    assert asyncio.run(ahead()) == (
+        ["1970-01-01T00:00:01.000Z", "1970-01-01T00:00:01.000Z", "1970-01-01T00:00:02.000Z"],
+        2,
+    ), "nobody waits for marks that are read again before their time is over"
     assert asyncio.run(told(60)) == ["1970-01-01T00:00:01.000Z"] * 3
     assert asyncio.run(told(0)) == [f"1970-01-01T00:00:0{asked}.000Z" for asked in (1, 2, 3)]
