@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, Sequence
 
 from audit_infra.access import Principal, Scope
@@ -12,6 +13,7 @@ from audit_query.freshness import Freshness
 from audit_query.ports import Clock, Reading
 from audit_query.self_audit import SelfAudit
 from audit_schemas.catalogue import Catalogue
+from audit_schemas.errors import Transient
 
 CSV_PARAMETERS = {
     "format": ("csv",),
@@ -55,7 +57,10 @@ class Download:
             ascending=further.get("order") == "asc",
             bom=further.get("bom") == "1",
         )
-        complete_through = (await self._freshness.complete_through())["all"]
+        complete_through = None
+        with contextlib.suppress(Transient):
+            # When nothing can be read, the export itself fails, and is recorded to have failed.
+            complete_through = (await self._freshness.complete_through())["all"]
         query = export.query(principal.workspace_id, filter_, self._catalogue, form, pii=question.pii)
         day = f"{self._clock():%Y-%m-%d}"
 
