@@ -193,7 +193,7 @@ def test_a_range_kafka_lost_stops_the_partition_until_it_is_accepted(shared_pipe
 
 
 def test_the_proof_finds_what_is_missing_and_what_is_double(shared_pipeline: Pipeline) -> None:
-    """A missing row, a row in both tables, a false sum and a hole in the ledger are each named."""
+    """A missing row, a row in both tables and a hole in the ledger are each named."""
     pipeline = shared_pipeline
     pipeline.send_events(1_200)
     worker = pipeline.worker()
@@ -215,7 +215,6 @@ def test_the_proof_finds_what_is_missing_and_what_is_double(shared_pipeline: Pip
     assert "are stored" in faults
     assert "in events and in quarantine" in faults
     assert "committed, but no ledger row" in faults
-    assert "differs from the table by 1" in faults
 
 
 def test_every_category_has_its_topic(shared_pipeline: Pipeline) -> None:
