@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from audit_infra.settings import KafkaSettings
+from audit_infra.settings import KafkaSettings, Settings
+from audit_producers.addresses import Networks, networks_of
 
 Mode = Literal["durable", "direct", "sync"]
 
@@ -47,4 +48,21 @@ class ProducerSettings(KafkaSettings):
     )
 
 
-__all__ = ["Mode", "ProducerSettings"]
+class ProxySettings(Settings):
+    """Whose word counts on where a request came from."""
+
+    trusted_proxies: str = Field("", description="addresses or CIDRs, comma separated, whose Forwarded headers count")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        networks_of(value)
+        return value
+
+    @property
+    def proxies(self) -> Networks:
+        """The trusted proxies."""
+        return networks_of(self.trusted_proxies)
+
+
+__all__ = ["Mode", "ProducerSettings", "ProxySettings"]

@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 from audit_infra.http.rates import Rate
 from audit_infra.settings import ClickHouseSettings, ControlSettings, TokenSettings
 from audit_producers import ProducerSettings
-from audit_producers.addresses import Networks, networks_of
+from audit_producers.settings import ProxySettings
 from audit_query.budgets import Budget
 
 
@@ -19,7 +19,7 @@ class SelfAuditSettings(ProducerSettings):
     self_audit_remembered: int = Field(10_000, ge=1, description="sessions, and searches, known to have been told")
 
 
-class QuerySettings(ClickHouseSettings, ControlSettings, TokenSettings, SelfAuditSettings):
+class QuerySettings(ClickHouseSettings, ControlSettings, TokenSettings, ProxySettings, SelfAuditSettings):
     """The query service's settings. Times in the unit of their name."""
 
     query_host: str = "127.0.0.1"
@@ -47,7 +47,6 @@ class QuerySettings(ClickHouseSettings, ControlSettings, TokenSettings, SelfAudi
     copies_most: int = Field(2_000, gt=0, le=4_000, description="events sent twice that are known of a workspace")
     copies_workspaces: int = Field(1_000, gt=0, description="workspaces of which those are known")
     gap_after_s: float = Field(60.0, ge=0, description="a hole in a producer's numbers is told from this age on")
-    trusted_proxies: str = Field("", description="addresses or CIDRs, comma separated, whose Forwarded headers count")
 
     stream_poll_s: float = Field(0.3, gt=0, le=10, description="how often streams look for new events")
     stream_heartbeat_s: float = Field(
@@ -71,17 +70,6 @@ class QuerySettings(ClickHouseSettings, ControlSettings, TokenSettings, SelfAudi
         except ValueError:
             raise ValueError("is not a rate such as 600/minute") from None
         return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: str) -> str:
-        networks_of(value)
-        return value
-
-    @property
-    def proxies(self) -> Networks:
-        """The trusted proxies."""
-        return networks_of(self.trusted_proxies)
 
     @property
     def budget(self) -> Budget:

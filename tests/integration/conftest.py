@@ -11,7 +11,7 @@ from tests.builders import NOON
 from tests.support.events_service import EventsService
 from tests.support.examples import Place
 from tests.support.postgres import ABSENT, PostgresProcess, programs
-from tests.support.query_service import QueryService
+from tests.support.query_service import QueryService, RealClock
 from tests.support.rows import Tables
 from tests.support.streams import FAST
 from tests.support.topics import make_topics
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.events_service import StartEventsApi
+    from tests.support.pipeline import Pipeline
     from tests.support.servers import ClickHouseServer, KafkaServer
 
 
@@ -48,6 +49,16 @@ def live(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterato
     service.workspace()
     yield service
     service.close()
+
+
+@pytest.fixture
+def service(pipeline: Pipeline) -> Iterator[QueryService]:
+    """A query service by the real clock over the tables of the test's pipeline, with the workspace w1."""
+    overrides = {"topic_prefix": pipeline.prefix}
+    made = QueryService(pipeline.clickhouse.url, pipeline.database, pipeline.folder, overrides, clock=RealClock())
+    made.workspace()
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from audit_schemas.codec import encode, frame
 from tests.builders import event
 from tests.support.pipeline import Pipeline
-from tests.support.query_service import QueryService, RealClock
+from tests.support.query_service import QueryService
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -100,15 +100,6 @@ def pipeline(
     kafka: KafkaServer, clickhouse: ClickHouseServer, topic_prefix: str, database: str, tmp_path: Path
 ) -> Iterator[Pipeline]:
     made = Pipeline(kafka, clickhouse, topic_prefix, database, tmp_path, overrides={"AUDIT_FLUSH_MS": "400"})
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def service(pipeline: Pipeline) -> Iterator[QueryService]:
-    overrides = {"topic_prefix": pipeline.prefix}
-    made = QueryService(pipeline.clickhouse.url, pipeline.database, pipeline.folder, overrides, clock=RealClock())
-    made.workspace()
     yield made
     made.close()
 

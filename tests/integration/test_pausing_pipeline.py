@@ -22,7 +22,7 @@ from audit_consumers.process import check_contract
 from audit_schemas.errors import ContractBroken
 from audit_schemas.topics import dead_letter_topic, topic_of
 from tests.support.pipeline import Pipeline, WorkerProcess, framed_events
-from tests.support.query_service import QueryService, RealClock
+from tests.support.query_service import QueryService
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -37,15 +37,6 @@ def pipeline(
 ) -> Iterator[Pipeline]:
     overrides = {"AUDIT_SPOOL_DIR": str(tmp_path / "spool")}
     made = Pipeline(kafka, clickhouse, topic_prefix, database, tmp_path, partitions=2, overrides=overrides)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def service(pipeline: Pipeline) -> Iterator[QueryService]:
-    overrides = {"topic_prefix": pipeline.prefix}
-    made = QueryService(pipeline.clickhouse.url, pipeline.database, pipeline.folder, overrides, clock=RealClock())
-    made.workspace()
     yield made
     made.close()
 

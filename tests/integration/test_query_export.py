@@ -148,10 +148,7 @@ def test_a_broken_stream_is_no_complete_file(start_clickhouse: StartClickHouse, 
     tables = Tables(server.url, "broken")
     tables.migrate()
     tables.put(event())
-    tables.client.command(
-        "INSERT INTO audit_events SELECT e.* REPLACE (generateUUIDv4(number) AS event_id,"
-        " e.occurred_at - toIntervalMillisecond(number) AS occurred_at) FROM audit_events AS e, numbers(400000) AS n"
-    )
+    tables.multiply(400_000)
     tables.close()
     query = QueryService(server.url, "broken", tmp_path)
     try:

@@ -42,7 +42,8 @@ def test_the_edge_is_24_hours_to_the_microsecond(query: QueryService, plan: str)
 
     def seen() -> tuple[int, ...]:
         page = client.get("/v1/events?count=1").json()
-        facets = [client.get(f"/v1/facets/{name}").json()["data"] for name in ("users", "targets", "events", "sources")]
+        names = ("users", "targets", "events", "categories", "sources", "actor-types")
+        facets = [client.get(f"/v1/facets/{name}").json()["data"] for name in names]
         buckets = client.get("/v1/histogram").json()["data"]
         return (
             len(page["data"]),

@@ -173,10 +173,7 @@ def test_an_export_that_broke_off_is_told_as_failed(start_clickhouse: StartClick
     tables = Tables(server.url, "w")
     tables.migrate()
     tables.put(event())
-    tables.client.command(
-        "INSERT INTO audit_events SELECT e.* REPLACE (generateUUIDv4(number) AS event_id,"
-        " e.occurred_at - toIntervalMillisecond(number) AS occurred_at) FROM audit_events AS e, numbers(400000) AS n"
-    )
+    tables.multiply(400_000)
     tables.close()
     query = QueryService(server.url, "w", tmp_path)
     query.workspace()

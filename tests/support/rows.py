@@ -72,6 +72,14 @@ class Tables:
             rows.append(self._row(event, accepted, topic_id, partition, at))
         self.client.insert("audit_ingest", rows, column_names=_COLUMNS)
 
+    def multiply(self, times: int) -> None:
+        """So many further events like each one that is there, a millisecond apart, in audit_events alone."""
+        self.client.command(
+            "INSERT INTO audit_events SELECT e.* REPLACE (generateUUIDv4(number) AS event_id,"
+            " e.occurred_at - toIntervalMillisecond(number) AS occurred_at)"
+            f" FROM audit_events AS e, numbers({times}) AS n"
+        )
+
     def land(self, *records: tuple[Event, datetime, int, int]) -> None:
         """Events at their acceptance, partition and offset, in one insert."""
         rows = [

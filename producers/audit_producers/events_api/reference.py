@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import json
 from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
-from audit_infra.http.html import marked
+from audit_infra.http.html import json_text, marked
 from audit_infra.http.problems import ProblemType
 from audit_producers.events_api import shapes
 from audit_producers.events_api.openapi import document
@@ -112,20 +111,8 @@ def _operation(path: str, method: str, one: dict[str, Any]) -> str:
             parts.append(f"<h3>{title}: {escape(name)}</h3>")
             if about := content.get("description"):
                 parts.append(_paragraph(about))
-            parts.append(f"<pre>{escape(_json(example['value']))}</pre>")
+            parts.append(f"<pre>{escape(json_text(example['value'], _WIDTH))}</pre>")
     return "".join(parts)
-
-
-def _json(value: Any, indent: str = "") -> str:
-    """JSON for people: what fits on a line stands on one."""
-    line = json.dumps(value, ensure_ascii=False)
-    if len(indent) + len(line) <= _WIDTH or not isinstance(value, (dict, list)):
-        return line
-    deeper = indent + "  "
-    if isinstance(value, dict):
-        inner = [f"{deeper}{json.dumps(name)}: {_json(one, deeper)}" for name, one in value.items()]
-        return "{\n" + ",\n".join(inner) + f"\n{indent}}}"
-    return "[\n" + ",\n".join(deeper + _json(one, deeper) for one in value) + f"\n{indent}]"
 
 
 def _fields(shape: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -6,16 +6,14 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from audit_infra.http.rates import Rate
 from audit_infra.settings import ControlSettings, TokenSettings
-from audit_producers.addresses import Networks, networks_of
-from audit_producers.settings import ProducerSettings
+from audit_producers.settings import ProducerSettings, ProxySettings
 
 
-class EventsApiSettings(ProducerSettings, ControlSettings, TokenSettings):
+class EventsApiSettings(ProducerSettings, ProxySettings, ControlSettings, TokenSettings):
     """The service's settings, with those of the producer it writes through. Times in the unit of their name."""
 
     events_host: str = "127.0.0.1"
     events_port: int = Field(8081, ge=0, le=65535)
-    trusted_proxies: str = Field("", description="addresses or CIDRs, comma separated, whose Forwarded headers count")
     rate_limit_events: str = Field("100000/minute", description="per key and per app, e.g. 5000/second; 100000/minute")
     rate_limit_requests: str = Field("6000/minute", description="per key and per app")
     rate_limit_failures: str = Field("60/minute", description="failed credentials per address")
@@ -26,12 +24,6 @@ class EventsApiSettings(ProducerSettings, ControlSettings, TokenSettings):
     )
     body_timeout_s: float = Field(30.0, gt=0, le=600, description="how long a body may take to arrive")
     bodies_mib: int = Field(64, ge=8, le=65_536, description="unpacked bodies in memory, all requests together")
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: str) -> str:
-        networks_of(value)
-        return value
 
     @field_validator("rate_limit_events", "rate_limit_requests", "rate_limit_failures")
     @classmethod
@@ -48,11 +40,6 @@ class EventsApiSettings(ProducerSettings, ControlSettings, TokenSettings):
         if value < 2 * info.data.get("durable_timeout_s", 0):
             raise ValueError("must be at least twice AUDIT_DURABLE_TIMEOUT_S: an attempt that lives keeps its keys")
         return value
-
-    @property
-    def proxies(self) -> Networks:
-        """The trusted proxies."""
-        return networks_of(self.trusted_proxies)
 
 
 __all__ = ["EventsApiSettings"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import Any, Final
+from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from audit_infra.http.html import marked
+from audit_infra.http.html import json_text, marked
 from audit_query.filters import NOT
 from audit_query.openapi.document import HEADERS
 from audit_query.openapi.operation import JSON, Answer, Operation
@@ -57,7 +57,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.filters |= {"marked": lambda text: Markup(marked(text)), "json": _json}  # noqa: S704  # `marked` escapes
+    made.filters |= {"marked": lambda text: Markup(marked(text)), "json": functools.partial(json_text, width=_WIDTH)}  # noqa: S704  # `marked` escapes
     made.globals |= {"takes": _takes, "own": _own, "named": _named, "curl": _curl, "shown": _shown, "example": _example}
     return made
 
@@ -95,19 +95,7 @@ def _shown(answer: Answer) -> str:
     """An answer as it is sent, but for line breaks in JSON."""
     if isinstance(answer.example, str):
         return answer.example
-    return _json(answer.example) if answer.media == JSON else json.dumps(answer.example, ensure_ascii=False)
-
-
-def _json(value: Any, indent: str = "") -> str:
-    """JSON for people: what fits on a line stands on one."""
-    line = json.dumps(value, ensure_ascii=False)
-    if len(indent) + len(line) <= _WIDTH or not isinstance(value, (dict, list)):
-        return line
-    deeper = indent + "  "
-    if isinstance(value, dict):
-        inner = [f"{deeper}{json.dumps(name)}: {_json(one, deeper)}" for name, one in value.items()]
-        return "{\n" + ",\n".join(inner) + f"\n{indent}}}"
-    return "[\n" + ",\n".join(deeper + _json(one, deeper) for one in value) + f"\n{indent}]"
+    return json_text(answer.example, _WIDTH) if answer.media == JSON else json.dumps(answer.example, ensure_ascii=False)
 
 
 def _takes(schema: JsonSchema) -> str:
