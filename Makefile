@@ -10,10 +10,10 @@ UNIT := tests/unit
 REST := tests/integration tests/contracts tests/faults tests/e2e
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench faults lock clean
+.PHONY: help run test check fmt bench faults screenshots lock clean
 
 help: ## List the targets.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{printf "  %-8s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{printf "  %-11s %s\n", $$1, $$2}'
 
 run: $(READY) ## Start the whole system with demo workspaces; prints a sign-in link per workspace.
 	@exec $(BIN)/audit-log up
@@ -39,6 +39,9 @@ bench: $(READY) ## Measure emitting, the Events API, ingestion and reading besid
 
 faults: $(READY) ## Run only the fault tests.
 	$(BIN)/python -m pytest -q --durations=10 tests/faults
+
+screenshots: $(READY) ## Write the states of the page as PNG to docs/images/.
+	$(BIN)/python -m tests.e2e.screenshots
 
 lock: $(READY) ## Resolve the dependencies anew and pin them with hashes.
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -75,6 +75,7 @@ def create_app(
         address=address,
         local=settings.local,
         events_docs_url=settings.events_docs_url,
+        sign_in_url=settings.sign_in_url,
         clock=clock,
     )
     limits = Limits(settings.rate_limit_key, settings.rate_limit_workspace, settings.max_parallel)

@@ -206,6 +206,7 @@ _MATCHES: Mapping[str, Callable[[Sequence[str], _Bound], str]] = {
     "user": _users,
     "event": _column("event_type"),
     "app": _column("app_id"),
+    "request_id": _column("request_id"),
     "category": _column("category"),
     "source": _column("source"),
     "actor_type": _column("actor_type"),

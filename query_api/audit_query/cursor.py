@@ -9,7 +9,8 @@ from typing import Literal
 from audit_infra.access import Signer
 from audit_infra.http.problems import Fault, invalid
 
-Direction = Literal["older", "newer"]
+Direction = Literal["older", "newer", "from"]
+"""`from` is the event itself and those older than it; the others leave it out."""
 
 
 @dataclass(frozen=True, slots=True)

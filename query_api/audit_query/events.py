@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -33,6 +34,8 @@ _WINDOWS = (_DAY, 7 * _DAY, 31 * _DAY)
 _FILTERED = (7 * _DAY,)
 """What matches is sparse or fills the page at once: more windows would only be more questions."""
 _FOREVER = 2**62
+_NO_EVENT = "00000000-0000-0000-0000-000000000000"
+_PLACED = sql.columns(("event_id",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,26 @@ class Page:
             "preview": self.preview,
             **({"count": self.count} if self.count else {}),
         }
+
+
+Identity = tuple[int, str]
+"""(occurred_at in microseconds since 1970, event id): where an event stands in the order of the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The events from one place on, newest first, and where its neighbours begin.
+
+    `older` is the first event of the next stretch, `newer` that of the one before; both None at an end. `newest` says
+    that the stretch before is the newest one, which has no place of its own: it moves as events arrive.
+    """
+
+    rows: list[dict[str, Any]]
+    older: Identity | None
+    newer: Identity | None
+    newest: bool
+    complete_through: dict[str, str | None]
+    preview: dict[str, Any] | None
 
 
 class Events:
@@ -111,6 +134,41 @@ class Events:
             preview=question.visibility.preview(clamped),
             count=None if counted is None else {"value": counted[0], "capped": counted[1]},
         )
+
+    async def stretch(self, principal: Principal, params: Params, at: Identity | None, limit: int) -> Stretch:
+        """The events at a place that anybody may name, unlike a cursor: it keeps working when it is passed on.
+
+        Spans such as 24h are resolved each time. Raises `ProblemError` for bad parameters.
+        """
+        question = await self._asking.question(principal, params)
+        workspace, shown = question.workspace_id, question.shown
+        complete_through = await self._freshness.complete_through()
+        (rows, _), before = await asyncio.gather(
+            # One more than wanted: the next stretch is named by its first event.
+            self._read(workspace, shown, at and Cursor("from", *at, None, None), limit + 1, sql.COLUMNS),
+            self._newer(workspace, shown, at, limit),
+        )
+        return Stretch(
+            rows=[self._answer(row, principal) for row in rows[:limit]],
+            older=rows[limit].identity if len(rows) > limit else None,
+            newer=before[1].identity if len(before) > limit else None,
+            newest=0 < len(before) <= limit,
+            complete_through=complete_through,
+            preview=question.visibility.preview(question.clamped),
+        )
+
+    async def newer(self, principal: Principal, params: Params, at: Identity | None, most: int) -> int:
+        """How many events are newer than a place, or than all; counting ends at `most`. Raises as `stretch` does."""
+        question = await self._asking.question(principal, params)
+        start = at or (0, _NO_EVENT)
+        return len(await self._newer(question.workspace_id, question.shown, start, most - 1))
+
+    async def _newer(self, workspace: str, shown: Filter, at: Identity | None, limit: int) -> list[Row]:
+        """Up to `limit` + 1 events that are newer, of which nothing is read but their place."""
+        if at is None:
+            return []
+        rows, _ = await self._read(workspace, shown, Cursor("newer", *at, None, None), limit + 1, _PLACED)
+        return rows
 
     async def _read(
         self, workspace: str, shown: Filter, at: Cursor | None, limit: int, selected: Sequence[str]
@@ -214,4 +272,4 @@ def _windows(shown: Filter, start: int, *, newer: bool) -> Iterator[Filter]:
     yield shown.within(since, until)
 
 
-__all__ = ["Events", "Page"]
+__all__ = ["Events", "Identity", "Page", "Stretch"]

@@ -132,6 +132,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Text("user", 160),
     Text("event", 96),
     Text("app", 64),
+    Text("request_id", 128),
     OneOf("category", CATEGORIES),
     OneOf("source", SOURCES),
     OneOf("actor_type", ACTOR_TYPES),

@@ -26,6 +26,7 @@ from audit_schemas.event import instant_of, micros
 
 MOST = 200
 """Buckets of one answer."""
+UTC = ZoneInfo("UTC")
 INTERVALS = ("minute", "hour", "day", "week", "month")
 _FIXED = {"minute": 60_000_000, "hour": 3_600_000_000}
 _STEPS = {"day": timedelta(days=1), "week": timedelta(days=7)}
@@ -116,6 +117,15 @@ def _after(start: int, interval: str, zone: ZoneInfo) -> int:
             return after
 
 
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """A histogram: how long its buckets are (None without any), whose days they are, and how many events each holds."""
+
+    interval: str | None
+    zone: ZoneInfo
+    facet: Facet
+
+
 class Histogram:
     """Takes a principal, whose workspace is the only one it can see."""
 
@@ -125,41 +135,41 @@ class Histogram:
         self._asking, self._counting, self._reader = asking, counting, reader
         self._freshness, self._clock = freshness, clock
 
-    async def histogram(self, principal: Principal, params: Params) -> tuple[str | None, Facet]:
-        """The interval and the buckets, from the first event or `since` to `until` or now.
+    async def histogram(self, principal: Principal, params: Params, in_zone: timedelta = timedelta.max) -> Bars:
+        """The buckets, from the first event or `since` to `until` or now.
 
-        No bucket and no interval when the range is open and nothing is in it. Raises `ProblemError` for bad
-        parameters, also when the range has more buckets than an answer holds.
+        No bucket and no interval when the range is open and nothing is in it. Ranges longer than `in_zone` are counted
+        in UTC, of whose days there are sums. Raises `ProblemError` for bad parameters, also when the range has more
+        buckets than an answer holds.
         """
         question = await asked(self._asking, principal, params, {"interval": ("auto", *INTERVALS)}, ())
         fresh = await self._freshness.complete_through()
-        buckets = await self._buckets(question)
+        zone, buckets = await self._buckets(question, in_zone)
         preview = question.visibility.preview(question.clamped)
         if buckets is None:
-            return None, Facet([], "filtered", exact=True, complete_through=fresh, preview=preview)
+            return Bars(None, zone, Facet([], "filtered", exact=True, complete_through=fresh, preview=preview))
         counted = await self._counting.groups(
             question.workspace_id, question.shown, buckets.groups, lambda found: found
         )
         rows = buckets.rows({int(start): int(count) for start, count in counted.rows})
-        return buckets.interval, Facet(rows, counted.scope, counted.exact, fresh, preview)
+        return Bars(buckets.interval, zone, Facet(rows, counted.scope, counted.exact, fresh, preview))
 
-    async def _buckets(self, question: Question) -> Buckets | None:
-        shown = question.shown
+    async def _buckets(self, question: Question, in_zone: timedelta) -> tuple[ZoneInfo, Buckets | None]:
+        shown, zone = question.shown, question.shown.zone or UTC
         since, until = shown.since, shown.until
         if since is None or until is None:
             first, last = await self._ends(question.workspace_id, shown)
             since = since if since is not None else first
             until = until if until is not None else max(micros(self._clock()), (last or 0) + 1)
         if since is None or since >= until:
-            return None
-        zone = shown.zone or ZoneInfo("UTC")
+            return zone, None
+        if until - since > in_zone / timedelta(microseconds=1):
+            zone = UTC
         interval = question.further.get("interval", "auto")
         try:
-            return (
-                Buckets.fitting(since, until, zone)
-                if interval == "auto"
-                else Buckets.over(since, until, interval, zone)
-            )
+            if interval == "auto":
+                return zone, Buckets.fitting(since, until, zone)
+            return zone, Buckets.over(since, until, interval, zone)
         except TooManyError:
             message = f"makes more than {MOST} buckets of this range; take a longer one, auto, or a shorter range"
             raise invalid((Fault("interval", "too_many_buckets", message, ("auto", *INTERVALS)),)) from None
@@ -182,4 +192,4 @@ class Histogram:
         return (first[0][0], last[0][0]) if first and last else (None, None)
 
 
-__all__ = ["INTERVALS", "MOST", "Buckets", "Histogram", "TooManyError"]
+__all__ = ["INTERVALS", "MOST", "Bars", "Buckets", "Histogram", "TooManyError"]

@@ -26,6 +26,7 @@ class QuerySettings(ClickHouseSettings, ControlSettings, TokenSettings, ProxySet
     query_port: int = Field(8080, ge=0, le=65535)
     signing_keys: SecretStr = Field(description="comma separated, newest first; for cursors, sessions and forms")
     upgrade_url: str = Field("/upgrade?workspace={workspace}", description="{workspace} is filled in")
+    sign_in_url: str = Field("", description="where people sign in, linked when nobody is; {return} is filled in")
     events_docs_url: str = Field("", description="address of the Events API's reference, linked from the page's help")
     local: bool = Field(default=False, description="serve the demo host shell and the plan switch; never in production")
     query_timeout_s: float = Field(10.0, gt=0, le=300, description="how long a query may take")

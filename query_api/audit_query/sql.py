@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from audit_query.budgets import Budget
 from audit_query.conditions import conditions
@@ -102,6 +102,9 @@ def columns(fields: Sequence[str]) -> tuple[str, ...]:
     return tuple(left_out.get(name, name) for name in COLUMNS)
 
 
+_REACHES: Final = {"newer": (">=", ">"), "older": ("<=", "<"), "from": ("<=", "<=")}
+
+
 def page(
     workspace_id: str, filter_: Filter, cursor: Cursor | None, rows: int, selected: Sequence[str] = COLUMNS
 ) -> Query:
@@ -113,7 +116,7 @@ def page(
     sql, values = base.sql, dict(base.values)
     newer = cursor is not None and cursor.direction == "newer"
     if cursor is not None:
-        bound, tuple_ = (">=", ">") if newer else ("<=", "<")
+        bound, tuple_ = _REACHES[cursor.direction]
         at = instant("at")
         sql += f" AND occurred_at {bound} {at} AND (occurred_at, event_id) {tuple_} ({at}, {{event_id:UUID}})"
         values |= {"at": cursor.occurred_at, "event_id": cursor.event_id}

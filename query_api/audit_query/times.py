@@ -50,7 +50,15 @@ def midnight(day: date, zone: ZoneInfo, *, later: bool) -> datetime:
 
     Where clocks skip midnight it is the first instant after the gap; where they repeat it, the earlier or the later.
     """
-    wall = datetime.combine(day, time(), zone)
+    return shown_at(datetime.combine(day, time()), zone, later=later)
+
+
+def shown_at(wall: datetime, zone: ZoneInfo, *, later: bool) -> datetime:
+    """When the clocks of a zone show a date and time, in UTC: the first instant after the gap where they skip it.
+
+    Where they show it twice, the earlier or the later time.
+    """
+    wall = wall.replace(tzinfo=zone)
     first, second = sorted(wall.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
     if first.astimezone(zone).replace(tzinfo=None) == wall.replace(tzinfo=None):
         return second if later else first
@@ -62,4 +70,4 @@ def midnight(day: date, zone: ZoneInfo, *, later: bool) -> datetime:
     return second.replace(microsecond=0)
 
 
-__all__ = ["instant_of", "midnight", "zone_of"]
+__all__ = ["instant_of", "midnight", "shown_at", "zone_of"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,31 +11,42 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.builders import NOON, event
+from tests.conftest import KEPT, run_statement
+from tests.support.page import Visitor
 from tests.support.query_service import QueryService
 from tests.support.rows import Tables
+from tests.support.stage import set_the_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, BrowserContext
 
+    from audit_schemas.event import Event
     from tests.support.servers import ClickHouseServer
 
 CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 PEOPLE = ("Ada Lovelace", "Grace Hopper", "Alan Turing")
 TYPES = ("file.downloaded", "file.uploaded", "file.deleted", "file.moved")
 EVENTS = 130
+PATIENCE_MS = 15_000
+"""How long the browser waits for what must become so: machines of tests are busy."""
 EVENTS_DOCS_URL = "https://events.example.com/docs"
+
+
+def chromium() -> str | None:
+    """The Chromium of the machine; None leaves it to Playwright's own."""
+    return next((path for path in CHROMIUM if Path(path).exists()), None)
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """The Chromium of the machine, or Playwright's own."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="the page tests need playwright")
-    installed = next((path for path in CHROMIUM if Path(path).exists()), None)
+    sync_api.expect.set_options(timeout=PATIENCE_MS)
     with sync_api.sync_playwright() as playwright:
         try:
-            found = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+            found = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         except sync_api.Error as error:
             pytest.skip(f"no Chromium on this machine: {error.message.splitlines()[0]}")
         yield found
@@ -81,3 +94,38 @@ def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterat
     service.workspace()
     yield service
     service.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A service with a plausible month in the workspace `atlas`; a test that adds events makes a workspace for them."""
+
+    query: QueryService
+    events: list[Event]
+
+
+@pytest.fixture(scope="session")
+def stage(
+    clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Stage]:
+    """One for all tests; its database is kept when a test failed."""
+    name, failed = f"t{uuid.uuid4().hex[:12]}", request.session.testsfailed
+    run_statement(clickhouse.url, f"CREATE DATABASE {name}")
+    tables = Tables(clickhouse.url, name)
+    tables.migrate()
+    tables.close()
+    service = QueryService(clickhouse.url, name, tmp_path_factory.mktemp("stage"), {"events_docs_url": EVENTS_DOCS_URL})
+    yield Stage(service, set_the_stage(service))
+    service.close()
+    if request.session.testsfailed > failed:
+        request.config.stash[KEPT].append(f"database {name} of the stage")
+    else:
+        run_statement(clickhouse.url, f"DROP DATABASE IF EXISTS {name} SYNC")
+
+
+@pytest.fixture
+def visitor(viewer: BrowserContext, stage: Stage) -> Iterator[Visitor]:
+    """Looks at the stage from Berlin; the test fails when the browser complains about anything."""
+    person = Visitor(viewer, stage.query)
+    yield person
+    assert person.complaints == []

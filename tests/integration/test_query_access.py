@@ -125,8 +125,12 @@ def test_no_endpoint_shows_another_workspace(query: QueryService, mine: int, the
     assert client.get(f"/v1/events/{foreign[0].event_id}").status_code == 404
     assert len(client.get("/v1/events").json()["data"]) == mine
     browser = query.browser(me)
-    for address in ("/audit-log", "/audit-log?user=u1", f"/audit-log/events/{foreign[0].event_id}", "/audit-log/users"):
-        assert secret not in browser.get(address).text
+    there = foreign[0].event_id
+    for address in (
+        *("", "?user=u1", f"?show={there}", f"/events/{there}", "/activity", "/newer"),
+        *("/choose/user", "/choose/event", "/choose/target"),
+    ):
+        assert secret not in browser.get(f"/audit-log{address}").text
 
 
 def test_without_the_scope_for_personal_data_it_is_masked_everywhere(query: QueryService) -> None:
@@ -215,7 +219,7 @@ class TestPreview:
         assert answer.status_code == 403
         assert answer.json()["type"] == "urn:audit-log:problem:plan-limited"
         assert answer.json()["upgrade_url"] == "/upgrade?workspace=w1"
-        assert query.browser().get("/audit-log/export.csv").status_code == 403
+        assert query.browser().get("/audit-log/export").status_code == 403
 
     def test_is_counted_from_now_even_with_a_cursor(self, query: QueryService) -> None:
         """A cursor made when an event was visible does not show it an hour later, nor after a change of plan."""

@@ -55,6 +55,7 @@ def _event(draw: st.DrawFn) -> dict[str, Any]:
         "source": draw(st.sampled_from(("web", "api"))),
         "outcome": draw(st.sampled_from(("success", "failure"))),
         "app_id": draw(st.sampled_from(("", "desk"))),
+        "request_id": draw(st.sampled_from(("", "r1"))),
         "ip": draw(st.sampled_from(ADDRESSES)),
         "targets": [
             {"type": kind, "id": identity, "name": "Größe \\ plan.pdf"}
@@ -68,6 +69,7 @@ _values: dict[str, st.SearchStrategy[str]] = {
     "user": st.sampled_from((*USERS, "internal_user:u1", "nobody")),
     "event": st.sampled_from((*TYPES, "no.such")),
     "app": st.sampled_from(("desk", "other")),
+    "request_id": st.sampled_from(("r1", "other")),
     "category": st.sampled_from(("files", "crm", "tasks")),
     "source": st.sampled_from(("web", "api", "automation")),
     "actor_type": st.sampled_from(ACTOR_TYPES),

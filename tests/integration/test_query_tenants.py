@@ -33,6 +33,7 @@ SHARED: dict[str, list[str]] = {
     "event": ["file.downloaded", "deal.won"],
     "category": ["files", "developer"],
     "app": ["crm"],
+    "request_id": ["r1"],
     "source": ["web", "api"],
     "actor_type": ["client", "internal_user"],
     "outcome": ["success", "failure"],

@@ -67,8 +67,9 @@ def test_a_session_on_the_page_is_told_once_an_hour(query: QueryService) -> None
     browser = query.browser()
     browser.headers["User-Agent"] = "Firefox"
     first = browser.get("/audit-log")
-    older = unescape(first.text.partition('rel="next" href="')[2].partition('"')[0])
-    for address in (older, "/audit-log/users?search=ada", "/settings", "/audit-log"):
+    oldest = first.text.rpartition('data-place="')[2].partition('"')[0]
+    older = f"/audit-log?at={unescape(oldest)}"
+    for address in (older, "/audit-log/choose/user?search=ada", "/settings", "/audit-log"):
         assert browser.get(address).status_code == 200
     query.clock.now += timedelta(hours=1)
     again = browser.get("/audit-log")
@@ -95,15 +96,15 @@ def test_each_apply_on_the_page_is_a_search(query: QueryService) -> None:
     """
     query.tables.put(*(event(occurred_at=NOON - timedelta(minutes=minute)) for minute in range(60)))
     browser = query.browser()
-    older = query.client().get("/v1/events?user=internal_user:u1&limit=5").json()["next"].partition("?")[2]
+    row = query.client().get("/v1/events?user=internal_user:u1&limit=5").json()["data"][4]
     said(query, 2)
     for address in (
         "/audit-log",
         "/audit-log?user=internal_user:u1&since=2026-03-01",
         "/audit-log?user=internal_user:u1&since=2026-03-01",
-        f"/audit-log?{older}",
-        "/audit-log/users?search=ada",
-        "/audit-log?event=file.moved&event_search=mov",
+        f"/audit-log?user=internal_user:u1&since=2026-03-01&at={row['occurred_at']},{row['event_id']}",
+        "/audit-log/choose/user?search=ada",
+        "/audit-log?event=file.moved",
         "/audit-log?user=internal_user:u1&since=2026-03-01",
         "/audit-log",
         "/audit-log?user=internal_user:u1&since=2026-03-01",
@@ -154,7 +155,7 @@ def test_an_export_is_told_from_its_request_to_its_end(query: QueryService) -> N
     assert requested.targets == completed.targets
     assert [target.type for target in requested.targets] == ["export", "audit_log"]
     assert {one.request_id for one in (requested, completed)} == {answer.headers["x-request-id"]}
-    page = query.browser().get("/audit-log/export.csv?user=internal_user:u1")
+    page = query.browser().get("/audit-log/export?user=internal_user:u1")
     assert metadata(said(query, 4)[3]) == {
         "filter": {"user": ["internal_user:u1"]},
         "format": "csv",
@@ -208,7 +209,7 @@ def test_reading_goes_on_when_nothing_can_be_recorded(start: Callable[..., Query
     assert refused.status_code == 503
     assert refused.json()["type"] == "urn:audit-log:problem:not-recorded"
     assert refused.headers["retry-after"] == "5"
-    assert query.browser().get("/audit-log/export.csv").status_code == 503
+    assert query.browser().get("/audit-log/export").status_code == 503
     assert "audit_query_self_audit_lost_total 3.0" in query.guest().get("/metrics").text
     assert client.get("/readyz").status_code == 200
 

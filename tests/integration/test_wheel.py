@@ -17,7 +17,7 @@ DATA = (
     "audit_schemas/avro/audit_event.v1.avsc",
     "audit_schemas/clickhouse/0001_events.sql",
     "audit_schemas/catalogue/types.toml",
-    "audit_query/web/templates/audit_log.html",
+    "audit_query/web/templates/log.html",
     "audit_query/web/static/style.css",
     "audit_local/kafka_jars.txt",
     "audit_producers/py.typed",

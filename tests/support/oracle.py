@@ -48,7 +48,12 @@ def _is(event: Event, name: str, value: str) -> bool:
             return event.ip != "" and ipaddress.ip_address(event.ip) in ipaddress.ip_network(value)
         case "q":
             return set(words([value])) <= words_of(event)
-    fields = {"event": event.event_type, "app": event.app_id, "actor_type": event.actor.type}
+    fields = {
+        "event": event.event_type,
+        "app": event.app_id,
+        "request_id": event.request_id,
+        "actor_type": event.actor.type,
+    }
     return bool(fields[name] == value if name in fields else getattr(event, name) == value)
 
 

@@ -18,8 +18,8 @@ class HistogramApi:
 
     async def histogram(self, request: Request) -> Response:
         principal = await self._principal(request)
-        interval, found = await self._service.histogram.histogram(principal, request.query_params.multi_items())
-        return JSONResponse({"interval": interval, **found.body()})
+        bars = await self._service.histogram.histogram(principal, request.query_params.multi_items())
+        return JSONResponse({"interval": bars.interval, **bars.facet.body()})
 
     def routes(self) -> list[Route]:
         """The routes."""

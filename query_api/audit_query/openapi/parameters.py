@@ -64,6 +64,7 @@ _FILTERS: Final = {
         ),
         Parameter("event", "Event type, native or custom.", "auth.login_failed", _many(_text(96))),
         Parameter("app", "The custom app that recorded the event.", "crm", _many(_text(64))),
+        Parameter("request_id", "The request that the event is part of.", "req-7f3a", _many(_text(128))),
         Parameter("category", f"One of {', '.join(CATEGORIES)}.", "authentication", _many({"enum": list(CATEGORIES)})),
         Parameter("source", "Where the action came from.", "web", _many({"enum": list(SOURCES)})),
         Parameter(
