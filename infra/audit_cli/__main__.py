@@ -8,7 +8,20 @@ from importlib import import_module
 from audit_infra.settings import SettingsError, exit_with
 from audit_schemas.errors import AuditError
 
-GROUPS = ("stack", "access", "worker", "pipeline", "query", "reading", "events_api", "relay", "demo")
+GROUPS = (
+    "stack",
+    "access",
+    "worker",
+    "pipeline",
+    "query",
+    "reading",
+    "exporting",
+    "fetching",
+    "checking",
+    "events_api",
+    "relay",
+    "demo",
+)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from audit_infra.settings import Settings
 
 if TYPE_CHECKING:
     from audit_cli.query_client import Event, Params, QueryClient
+    from audit_cli.service import Service
 
 _OPTIONS = (
     "user",
@@ -35,15 +36,27 @@ _OPTIONS = (
     "until",
     "tz",
 )
-_ENDED = 130
+ENDED = 130
 """What a shell makes of a command that Ctrl-C ended."""
 
 
 class ReadingSettings(Settings):
     """Which query service to ask, and as whom."""
 
-    query_url: str = Field("", pattern=r"^(https?://.+)?$", description="empty: the local stack's")
-    api_key: SecretStr = Field(SecretStr(""), description="empty: the local stack's, for a demo workspace")
+    log_url: str = Field("", pattern=r"^(https?://.+)?$", description="empty: AUDIT_QUERY_URL, or the local stack's")
+    log_api_key: SecretStr = Field(SecretStr(""), description="empty: AUDIT_API_KEY, or the local stack's")
+    query_url: str = Field("", pattern=r"^(https?://.+)?$", description="where AUDIT_LOG_URL is not set")
+    api_key: SecretStr = Field(SecretStr(""), description="where AUDIT_LOG_API_KEY is not set")
+
+    @property
+    def url(self) -> str:
+        """Address of the service; empty: that of the local stack."""
+        return self.log_url or self.query_url
+
+    @property
+    def key(self) -> str:
+        """The API key; empty: that of a workspace of the local stack."""
+        return (self.log_api_key if self.log_api_key.get_secret_value() else self.api_key).get_secret_value()
 
 
 Many = list[str] | None
@@ -96,11 +109,11 @@ def search(
     workspace: Workspace = None,
 ) -> None:
     """Show the events that match, newest first."""
-    params, zone = _params(locals()), _zone(tz)
-    with _ending_quietly():
+    params, zone = params_of(locals()), _zone(tz)
+    with ending_quietly():
         found = _client(data_dir, workspace).search(params, None if all_ else limit)
         if not _show(found, zone, as_json):
-            _note("no event matches")
+            note("no event matches")
 
 
 def tail(
@@ -124,12 +137,12 @@ def tail(
     workspace: Workspace = None,
 ) -> None:
     """Show events as they arrive, until Ctrl-C."""
-    params, zone = _params(locals()), _zone(tz)
-    with _ending_quietly():
+    params, zone = params_of(locals()), _zone(tz)
+    with ending_quietly():
         _show(_client(data_dir, workspace).follow(params), zone, as_json)
 
 
-def _params(given: dict[str, object]) -> Params:
+def params_of(given: dict[str, object]) -> Params:
     """The options as the API's parameters; what they may be is the service's to say."""
     found: list[tuple[str, str]] = []
     for name in _OPTIONS:
@@ -155,8 +168,15 @@ def _zone(name: str | None) -> tzinfo | None:
 def _client(data_dir: Path, workspace: str | None) -> QueryClient:
     from audit_cli.query_client import QueryClient
 
+    return QueryClient(service(data_dir, workspace), note)
+
+
+def service(data_dir: Path, workspace: str | None) -> Service:
+    """The service that the settings name, or that of the local stack."""
+    from audit_cli.service import Service
+
     settings = ReadingSettings.load()
-    url, key = settings.query_url, settings.api_key.get_secret_value()
+    url, key = settings.url, settings.key
     if not (url and key):
         from audit_local.data_folder import DataFolder
 
@@ -168,10 +188,10 @@ def _client(data_dir: Path, workspace: str | None) -> QueryClient:
         url = url or address
     if not (url and key):
         raise typer.BadParameter(
-            "set AUDIT_QUERY_URL and AUDIT_API_KEY, or start a stack with `audit-log up`"
+            "set AUDIT_LOG_URL and AUDIT_LOG_API_KEY, or start a stack with `audit-log up`"
             + (f" that has a workspace {workspace}" if workspace else "")
         )
-    return QueryClient(url, key, _note)
+    return Service(url, key)
 
 
 def _show(events: Iterable[Event], zone: tzinfo | None, as_json: bool) -> bool:
@@ -187,30 +207,31 @@ def _show(events: Iterable[Event], zone: tzinfo | None, as_json: bool) -> bool:
     return shown
 
 
-def _note(text: str) -> None:
+def note(text: str) -> None:
+    """Tells the person at the terminal something that is no result."""
     from audit_cli.showing import safe
 
     print(f"audit-log: {safe(text)}", file=sys.stderr)
 
 
 @contextmanager
-def _ending_quietly() -> Iterator[None]:
+def ending_quietly() -> Iterator[None]:
     """Ctrl-C and a reader that has enough end a command without a word; problems are told with every fault."""
-    from audit_cli.query_client import ServiceProblem, Unreachable
+    from audit_cli.service import ServiceProblem, Unreachable
 
     try:
         yield
     except KeyboardInterrupt:
-        raise typer.Exit(_ENDED) from None
+        raise typer.Exit(ENDED) from None
     except BrokenPipeError:
         # Python flushes once more at the end, into what is closed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ServiceProblem as problem:
         for text in problem.lines:
-            _note(text)
+            note(text)
         raise typer.Exit(1) from None
     except Unreachable as error:
-        _note(str(error))
+        note(str(error))
         raise typer.Exit(1) from None
 
 

@@ -68,6 +68,8 @@ class DataFolder:
         self.kafka = self.path / "kafka"
         self.clickhouse = self.path / "clickhouse"
         self.spool = self.path / "spool"
+        self.exports = self.path / "exports"
+        self.signing_keys = self.path / "signing-keys"
         self.logs = self.path / "logs"
         self.control_database = self.path / "control.db"
         self._lock = self.path / "stack.lock"

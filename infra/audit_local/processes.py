@@ -74,6 +74,8 @@ def settings(folder: DataFolder, addresses: Addresses) -> dict[str, str]:
         "AUDIT_LOCAL": "1",
         "AUDIT_KAFKA_BOOTSTRAP_SERVERS": addresses.kafka,
         "AUDIT_SPOOL_DIR": str(folder.spool),
+        "AUDIT_EXPORTS_DIR": str(folder.exports),
+        "AUDIT_EXPORT_KEYS_DIR": str(folder.signing_keys),
         "AUDIT_EXIT_TIMEOUT_S": "1",  # below any `stop_seconds`
         "AUDIT_CLICKHOUSE_URL": addresses.clickhouse,
         "AUDIT_CONTROL_DATABASE_URL": control_database_url(folder),
@@ -134,6 +136,18 @@ def units(folder: DataFolder, addresses: Addresses, *, partitions: int, demo: bo
             after=("migrate", "topics"),
             ready=probes.http(f"{addresses.query}/readyz"),
             stop_seconds=3.0,
+        ),
+        Unit(
+            "signing-key",
+            command("audit_cli", "signing-keys", "create", "--if-none"),
+            environment,
+            step=True,
+        ),
+        Unit(
+            "export-worker",
+            command("audit_cli", "export-worker"),
+            environment,
+            after=("migrate", "topics", "signing-key"),
         ),
         Unit(
             "events-api",

@@ -26,6 +26,7 @@ from audit_producers.addresses import client_address
 from audit_producers.ports import Transport
 from audit_query import api
 from audit_query.clickhouse import Reader
+from audit_query.exports.recording import Recorder
 from audit_query.limiting import Limits
 from audit_query.openapi import document
 from audit_query.openapi.reference import POLICY, problems_page, reference_page
@@ -50,15 +51,16 @@ def create_app(
     clock: Clock = utc_now,
     reader: Reader | None = None,
     transport: Callable[[ProducerSettings], Transport] | None = None,
+    recorder: Recorder | None = None,
 ) -> Starlette:
-    """The application. `access`, `clock`, `reader` and `transport` (which carries the events about its own use) are
-    given by tests; otherwise they are made from the settings.
+    """The application. `access`, `clock`, `reader`, `transport` (which carries the events about its own use) and
+    `recorder` (which is told of streamed exports) are given by tests; otherwise they are made from the settings.
     """
     access = access or Access.open(settings.control_database_url)
     reader = reader or Reader(settings, settings.budget, settings.export_budget)
     registry = CollectorRegistry()
     self_audit = SelfAudit.of(settings, clock, registry, transport)
-    service = Service.of(settings, reader, access, clock, self_audit)
+    service = Service.of(settings, reader, access, clock, self_audit, recorder)
     tokens, failures = HostTokens(settings, access, clock), Failures(settings.rate_limit_failures)
 
     def address(request: Request) -> str:

@@ -53,14 +53,15 @@ class Asking:
         scope: Scope = Scope.READ,
         paging: bool = False,
         further: Mapping[str, Sequence[str]] | None = None,
+        lists: Mapping[str, Sequence[str]] | None = None,
     ) -> Question:
         """Raises a `ProblemError` that lists all bad parameters, and `Forbidden` where a scope is missing.
 
-        `further` names parameters of one endpoint with their allowed values, as `parse` takes them. Without audit:pii
-        nothing is found by what is masked: it could be guessed.
+        `further` and `lists` name parameters of one endpoint with their allowed values, as `parse` takes them. Without
+        audit:pii nothing is found by what is masked: it could be guessed.
         """
         principal.require(scope)
-        filter_, page, own = parse(params, self._clock(), paging=paging, further=further, fields=FIELDS)
+        filter_, page, own = parse(params, self._clock(), paging=paging, further=further, fields=FIELDS, lists=lists)
         if not principal.may(Scope.PII):
             if personal := filter_.personal():
                 raise Forbidden(f"filtering by {', '.join(personal)} needs the scope {Scope.PII}")

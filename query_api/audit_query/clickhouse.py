@@ -18,6 +18,8 @@ from audit_query.sql import Query
 from audit_schemas.clickhouse_codes import error_of
 from audit_schemas.errors import ClickHouseUnavailable
 
+_ENDS_WITH_ITS_READER = {"cancel_http_readonly_queries_on_client_close": 1}
+
 
 class Reader:
     """Runs queries. Connects with the first one, and again after ClickHouse was away; belongs to one event loop."""
@@ -52,7 +54,9 @@ class Reader:
         client = await self._connected()
         with _translated(self._stream_budget):
             stream = await client.raw_stream(
-                query.sql, parameters=dict(query.values), settings=self._stream_budget.settings()
+                query.sql,
+                parameters=dict(query.values),
+                settings=self._stream_budget.settings() | _ENDS_WITH_ITS_READER,
             )
             async with stream as chunks:
                 async for chunk in chunks:

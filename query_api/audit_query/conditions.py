@@ -152,7 +152,7 @@ def _metadata(key: str, values: Sequence[str], bound: _Bound, *, masked: bool) -
         sql = f"(({written} OR position(metadata, '\\\\') > 0) AND {sql})"
     if not masked:
         return sql
-    secrets = "[toString(actor_email), toString(user_agent), replaceOne(IPv6NumToString(ip), '::ffff:', '')]"
+    secrets = "[toString(actor_email), toString(user_agent), replaceRegexpOne(IPv6NumToString(ip), '^::ffff:', '')]"
     return f"({sql} AND NOT multiSearchAny({content}, arrayFilter(x -> x != '' AND x != '::', {secrets})))"
 
 

@@ -230,13 +230,17 @@ def parse(
     paging: bool = True,
     further: Mapping[str, Sequence[str]] | None = None,
     fields: Sequence[str] = (),
+    lists: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Filter, Paging, dict[str, str]]:
     """Reads a request's parameters. Raises a 400 `ProblemError` listing everything that is wrong.
 
     `further` names single-valued parameters of one endpoint with their allowed values (none: any); they are returned
-    as they are. `fields` are the names that the parameter of this name may have.
+    as they are. `fields` are the names that the parameter of this name may have. `lists` names further parameters that
+    hold names, repeated or with commas between them, with the names there are; they are returned with commas.
     """
-    further = further or {}
+    further, lists = further or {}, dict(lists or {})
+    if paging:
+        lists["fields"] = fields
     given: dict[str, list[str]] = defaultdict(list)
     for name, value in params:
         given[name].append(value)
@@ -254,10 +258,10 @@ def parse(
                 faults.append(
                     Fault(name, "unknown_value", f"{values[0]!r} is not one of them{hint}", tuple(further[name]))
                 )
-        elif paging and name == "fields":
-            faults += OneOf("fields", tuple(fields)).faults("fields", _listed(values))
+        elif name in lists:
+            faults += OneOf(name, tuple(lists[name])).faults(name, _listed(values))
         elif parameter is None:
-            known = (*_NAMES, *single, *(("fields",) if paging else ()))
+            known = (*_NAMES, *single, *lists)
             faults.append(
                 Fault(name, "unknown_parameter", f"is not a parameter of this request{_hint(name, known)}", known)
             )
@@ -281,7 +285,8 @@ def parse(
         zone=zone,
         asked=tuple((name, given[name][0]) for name in RANGE if given[name]),
     )
-    return found, page, {name: given[name][0] for name in further if given[name]}
+    own = {name: given[name][0] for name in further if given[name]}
+    return found, page, own | {name: ",".join(given[name]) for name in lists if name != "fields" and given[name]}
 
 
 def _hint(value: str, allowed: Sequence[str]) -> str:

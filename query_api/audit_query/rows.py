@@ -88,10 +88,18 @@ def answer(row: Row, catalogue: Catalogue, *, pii: bool, late_after_s: float) ->
         "on_behalf_of": _absent(record["on_behalf_of"]) if record["on_behalf_of"]["type"] else None,
         "targets": [_absent(target) for target in record["targets"]],
         "producer": _absent(record["producer"]),
-        "changes": json.loads(record["changes"] or "[]"),
-        "metadata": json.loads(record["metadata"] or "{}"),
+        "changes": _document(record["changes"] or "[]"),
+        "metadata": _document(record["metadata"] or "{}"),
     }
     return found if pii else _masked(found)
+
+
+def _document(text: str) -> Any:
+    """What producers without the SDK stored as JSON and is none is answered as the text it is: nothing is lost."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 FIELDS: tuple[str, ...] = (

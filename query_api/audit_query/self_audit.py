@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from datetime import timedelta
 from functools import partial
@@ -21,11 +20,11 @@ from prometheus_client import CollectorRegistry, Counter
 from audit_infra.access import Principal
 from audit_producers import AuditLog, EventFields, ProducerSettings, Receipt, carried
 from audit_producers.ports import Transport
+from audit_query.exports.tally import Tally
 from audit_query.filters import Params
 from audit_query.lately import Lately
 from audit_query.ports import Clock
 from audit_query.problems import not_recorded
-from audit_query.row_count import RowCount
 from audit_query.self_audit_events import (
     NOT_FILTERS,
     RANGE,
@@ -107,15 +106,21 @@ class SelfAudit:
             self._searches.forget(key)
 
     async def export(
-        self, principal: Principal, params: Params, options: Mapping[str, str], body: AsyncGenerator[bytes]
+        self,
+        principal: Principal,
+        params: Params,
+        options: Mapping[str, str],
+        export_id: str,
+        body: AsyncGenerator[bytes],
+        tally: Tally,
     ) -> AsyncGenerator[bytes]:
-        """The same bytes; the export's beginning is recorded before this returns, its end when they end.
+        """The same bytes, which `tally` counts; the export's beginning is recorded before this returns, its end when
+        they end.
 
         Raises the problem 503 when the beginning can't be recorded, having closed `body`.
         """
         if self._log is None:
             return body
-        export_id = uuid.uuid4().hex
         targets = [{"type": "export", "id": export_id}, the_log(principal.workspace_id)]
         about = filter_metadata(asked(params, NOT_FILTERS | options.keys())) | dict(options)
         fields = EventFields(
@@ -127,21 +132,23 @@ class SelfAudit:
             log.error("an export is refused, since it can't be recorded", error=str(error))  # noqa: TRY400 - as below
             await body.aclose()
             raise not_recorded() from None
-        return self._followed(body, principal, targets, about)
+        return self._followed(body, tally, principal, targets, about)
 
     async def _followed(
-        self, body: AsyncGenerator[bytes], principal: Principal, targets: list[Mapping[str, str]], about: dict[str, Any]
+        self,
+        body: AsyncGenerator[bytes],
+        tally: Tally,
+        principal: Principal,
+        targets: list[Mapping[str, str]],
+        about: dict[str, Any],
     ) -> AsyncGenerator[bytes]:
-        count = RowCount()
-
         def ended(event_type: str, reason: str = "") -> None:
-            metadata = about | {"rows": count.rows, "bytes": count.bytes}
+            metadata = about | ({} if tally.rows is None else {"rows": tally.rows}) | {"bytes": tally.bytes}
             self._emit(event_type, principal, targets=targets, metadata=metadata, outcome_reason=reason)
 
         try:
             async with contextlib.aclosing(body):
                 async for chunk in body:
-                    count.add(chunk)
                     yield chunk
         except (GeneratorExit, asyncio.CancelledError):
             ended("audit_log.export_failed", _INTERRUPTED)
@@ -157,6 +164,21 @@ class SelfAudit:
         if event is not None:
             event_type, fields = event
             self._take(event_type, fields | EventFields(actor=actor_of(change.principal)))
+
+    async def must(self, event_type: str, principal: Principal, **fields: Unpack[EventFields]) -> None:
+        """Returns once the event is durable. Raises the problem 503 when it can't be: then it must not happen."""
+        if self._log is None:
+            return
+        common = EventFields(workspace_id=principal.workspace_id, actor=actor_of(principal))
+        try:
+            await self._log.aemit(event_type, mode="durable", **(common | fields))
+        except AuditError as error:
+            log.error("refused, since it can't be recorded", event_type=event_type, error=str(error))  # noqa: TRY400 - as below
+            raise not_recorded() from None
+
+    def note(self, event_type: str, principal: Principal, **fields: Unpack[EventFields]) -> None:
+        """It has happened, so it is no error when it can't be recorded."""
+        self._emit(event_type, principal, **fields)
 
     async def close(self, timeout_s: float) -> None:
         """Everything taken becomes durable; Kafka gets `timeout_s` seconds, the rest waits in the spool."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from time import monotonic
 from typing import Self
 
@@ -11,8 +12,15 @@ from audit_query.admin import Admin
 from audit_query.asking import Asking
 from audit_query.copies import Copies
 from audit_query.counting import Counting
-from audit_query.download import Download
 from audit_query.events import Events
+from audit_query.exports.download import Download
+from audit_query.exports.files import Files
+from audit_query.exports.keys import Keys
+from audit_query.exports.recording import Recorder
+from audit_query.exports.service import Exports
+from audit_query.exports.starting import versions
+from audit_query.exports.store import ExportStore
+from audit_query.exports.streams import KeptStreams
 from audit_query.facets import Facets
 from audit_query.following import Following, Pace
 from audit_query.freshness import Freshness
@@ -39,14 +47,24 @@ class Service:
     facets: Facets
     histogram: Histogram
     download: Download
+    exports: Exports
     gaps: Gaps
     admin: Admin
     self_audit: SelfAudit
     following: Following
 
     @classmethod
-    def of(cls, settings: QuerySettings, reader: Reading, access: Access, clock: Clock, self_audit: SelfAudit) -> Self:
-        """The service over these tables and these workspaces."""
+    def of(
+        cls,
+        settings: QuerySettings,
+        reader: Reading,
+        access: Access,
+        clock: Clock,
+        self_audit: SelfAudit,
+        recorder: Recorder | None = None,
+    ) -> Self:
+        """The service over these tables and these workspaces; `recorder` is told of streamed exports, the control database
+        when there is none."""
         catalogue = load()
         plans = Plans(access, settings.upgrade_url, clock)
         asking = Asking(plans, clock)
@@ -66,6 +84,7 @@ class Service:
         )
         newest = settings.facet_newest_rows
         counting = Counting(reader, copies, settings.facet_budget, newest)
+        store = ExportStore(access.engine)
         return cls(
             catalogue=catalogue,
             plans=plans,
@@ -93,7 +112,27 @@ class Service:
                 catalogue=catalogue,
             ),
             histogram=Histogram(asking=asking, counting=counting, reader=reader, freshness=freshness, clock=clock),
-            download=Download(reader, asking, freshness, catalogue, clock, self_audit),
+            download=Download(
+                reader=reader,
+                asking=asking,
+                freshness=freshness,
+                catalogue=catalogue,
+                clock=clock,
+                self_audit=self_audit,
+                recorder=recorder or KeptStreams(store, access, partial(versions, reader)),
+                late_after_s=settings.late_after_s,
+            ),
+            exports=Exports(
+                store,
+                Keys(access.engine),
+                Files(settings.exports_dir),
+                asking,
+                plans,
+                self_audit,
+                clock,
+                queued=settings.export_queued,
+                late_after_s=settings.late_after_s,
+            ),
             gaps=Gaps(reader, settings.gap_after_s, clock),
             admin=Admin(access, clock, self_audit.changed),
             self_audit=self_audit,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from audit_query.budgets import Budget
-from audit_query.conditions import conditions
+from audit_query.conditions import Condition, conditions
 from audit_query.cursor import Cursor
 from audit_query.filters import Filter
 from audit_schemas.row import SELECT
@@ -62,16 +62,19 @@ def where(workspace_id: str, filter_: Filter) -> Query:
     return Query(" AND ".join(parts), values)
 
 
-def where_first(workspace_id: str, filter_: Filter) -> Query:
-    """`where`, without events of which only a later copy matches.
+def where_first(workspace_id: str, filter_: Filter, among: Condition | None = None) -> Query:
+    """`where`, without events of which only a later copy matches; as if there were only the rows `among` is true of.
 
     A later copy may say something else; the first is what counts. Copies are neighbours in the sort order, so that
     finding those few events that have any reads the key once, without keeping it.
     """
-    base, asked = where(workspace_id, filter_), conditions(filter_)
+    base, asked, bounds = where(workspace_id, filter_), conditions(filter_), _bounds(workspace_id, filter_).sql
+    if among is not None:
+        base = Query(f"{base.sql} AND {among.sql}", {**base.values, **among.values})
+        bounds = f"{bounds} AND {among.sql}"
     if not asked:
         return base
-    bounds, matches = _bounds(workspace_id, filter_).sql, " AND ".join(condition.sql for condition in asked)
+    matches = " AND ".join(condition.sql for condition in asked)
     events = f"SELECT occurred_at, event_id FROM audit_events WHERE {bounds}"
     by_event = "GROUP BY occurred_at, event_id HAVING"
     copied = f"{events} {by_event} count() > 1"

@@ -21,13 +21,13 @@ class Relayed(Response):
 
     def __init__(self, headers: Sequence[tuple[str, str]], first: bytes, rest: AsyncGenerator[bytes]) -> None:
         super().__init__()
-        self.raw_headers = [(name.encode(), value.encode()) for name, value in headers]
+        self.raw_headers = encoded(headers)
         self._first, self._rest = first, rest
 
     @classmethod
     async def begin(cls, headers: Sequence[tuple[str, str]], body: AsyncGenerator[bytes]) -> Self:
         """Waits for the first bytes, so that what fails at once is answered with a proper status."""
-        return cls(headers, await anext(body), body)
+        return cls(headers, await anext(body, b""), body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification. Stops reading as soon as the other side has gone."""
@@ -49,7 +49,8 @@ class Relayed(Response):
             if head:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-            await send({"type": "http.response.body", "body": self._first, "more_body": True})
+            if self._first:
+                await send({"type": "http.response.body", "body": self._first, "more_body": True})
             try:
                 async for chunk in self._rest:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -59,4 +60,9 @@ class Relayed(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-__all__ = ["Relayed"]
+def encoded(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """As ASGI has them."""
+    return [(name.encode(), value.encode()) for name, value in headers]
+
+
+__all__ = ["Relayed", "encoded"]

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from audit_consumers.clickhouse import ClickHouseStore
-from tests.bench import emitting, events, events_api, ingestion, latency, reading
+from tests.bench import emitting, events, events_api, export_jobs, exports, ingestion, latency, reading
 from tests.support.clickhouse import ClickHouseProcess
 from tests.support.kafka import KafkaProcess
 from tests.support.pipeline import Pipeline
 
 PARTITIONS = 8
-PARTS = ("emitting", "events-api", "outage", "ingestion", "reading")
+PARTS = ("emitting", "events-api", "outage", "ingestion", "reading", "exports", "export-jobs")
 
 
 def main() -> None:
@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument(
         "--read-skew", type=float, default=2.0, help="Zipf's; 2 makes 1.6 times as many in all, 1.3 3.2"
     )
+    parser.add_argument("--export-events", type=int, default=5_000_000, help="in the workspace that is exported")
+    parser.add_argument("--job-events", type=int, default=10_000_000, help="in the export whose worker is killed")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="audit-bench-"))
     kafka = KafkaProcess(folder / "kafka", folder / "kafka.log")
@@ -53,6 +55,10 @@ def main() -> None:
             report["ingestion"] = ingest(kafka, folder, options)
         if "reading" in options.parts:
             report["reading"] = reading.shown(kafka, folder, options.read_events, options.read_skew)
+        if "exports" in options.parts:
+            report["exports"] = exports.shown(folder, options.export_events)
+        if "export-jobs" in options.parts:
+            report["export_jobs"] = export_jobs.shown(folder / "jobs", options.job_events)
     finally:
         kafka.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -23,8 +23,9 @@ from confluent_kafka import Producer
 from audit_infra.access import Access, Scope
 from audit_local.ports import free_ports
 from audit_schemas.topics import topic_of
-from tests.bench import events
+from tests.bench import events, page
 from tests.bench.measure import percentile
+from tests.bench.page import PageWaits
 from tests.bench.reading_data import ACTORS, LARGEST, RARE, RARE_ACTOR, RARE_TYPE, Loaded, load_events
 from tests.support.clickhouse import ClickHouseProcess
 from tests.support.kafka import KafkaProcess
@@ -37,6 +38,7 @@ CALLS, WARM_UP, COMBINATIONS = 60, 5, 40
 READERS, READS = 16, 25
 INGESTED_PER_SECOND, INGEST_SECONDS = 20_000, 20
 BUDGET_S = 2.0
+PAGE_FILTERS = ["File Downloaded", "Login Failed", "File Deleted", "Invoice Sent", "Contract Viewed"]
 Call = Callable[[], object]
 
 
@@ -66,6 +68,7 @@ class Reading:
     combinations: dict[str, Any] = field(default_factory=dict)
     parallel: dict[str, Any] = field(default_factory=dict)
     ingested_per_second: float = 0.0
+    page: PageWaits | None = None
 
     def add(self, name: str, call: Call, asked: float | None = None, calls: int = CALLS) -> Wait:
         """Measures calls after a warm-up."""
@@ -116,6 +119,7 @@ def measure(kafka: KafkaProcess, folder: Path, largest: int, skew: float) -> Rea
     access = Access.open(control)
     access.create_workspace(LARGEST, "enterprise")
     key = access.create_key(LARGEST, [Scope.READ, Scope.PII, Scope.EXPORT]).secret
+    code = access.create_sign_in_code(LARGEST, "bench", "Bench", "", reusable=True)
     access.close()
     tables = Tables(engine.url, "reading")
     Tables(engine.url, "default").client.command("CREATE DATABASE reading")
@@ -135,6 +139,7 @@ def measure(kafka: KafkaProcess, folder: Path, largest: int, skew: float) -> Rea
         service.start()
         connect = partial(Client, port, key)
         _alone(found, connect(), tables.client)
+        found.page = page.measure(f"http://127.0.0.1:{port}/audit-log/sign-in?code={code}", PAGE_FILTERS)
         found.combinations = _combined(connect())
         found.parallel = _in_parallel(connect)
         _while_ingesting(found, connect, pipeline)
@@ -169,10 +174,10 @@ def _alone(found: Reading, client: Client, engine: Engine) -> None:
     found.add("histogram", lambda: client.found("/v1/histogram"))
 
 
-def _pages_from(client: Client, page: int) -> Iterator[Any]:
-    """The pages from this one on; walks there in larger steps."""
+def _pages_from(client: Client, number: int) -> Iterator[Any]:
+    """The pages from this number on; walks there in larger steps."""
     cursor, step = "", 200
-    for _ in range(page * PAGE // step):
+    for _ in range(number * PAGE // step):
         body = client.found(f"/v1/events?limit={step}{cursor}")
         cursor = "&cursor=" + quote(body["next"].rpartition("cursor=")[2].partition("&")[0], safe="%")
     while True:
@@ -329,6 +334,7 @@ def shown(kafka: KafkaProcess, folder: Path, largest: int, skew: float) -> dict[
     for wait in found.waits:
         asked = "" if wait.asked is None else f"{wait.asked:.0f}"
         print(f"{wait.name:<44}{wait.calls:>7}{wait.p50:>10.1f}{wait.p95:>10.1f}{asked:>10}  {wait.verdict}")
+    print(f"the page in a browser: {found.page}")
     print(f"\ningested meanwhile: {found.ingested_per_second:.0f} events/s")
     print(f"{READERS} readers: {json.dumps(found.parallel)}")
     print(f"random filters: {json.dumps(found.combinations, indent=2)}")

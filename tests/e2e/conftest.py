@@ -88,7 +88,7 @@ def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterat
             occurred_at=NOON - timedelta(days=3),
         ),
     )
-    tables.progress(NOON - timedelta(seconds=3))
+    tables.progress(NOON - timedelta(seconds=3), end=tables.offset)
     tables.close()
     service = QueryService(clickhouse.url, database, tmp_path, {"events_docs_url": EVENTS_DOCS_URL})
     service.workspace()

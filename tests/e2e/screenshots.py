@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.e2e.conftest import chromium
 from tests.support.clickhouse import ClickHouseProcess
+from tests.support.exports import Turns, make_key, settings_of
 from tests.support.query_service import QueryService
 from tests.support.rows import Tables
 from tests.support.stage import WORKSPACE, set_the_stage
@@ -141,10 +143,33 @@ def take(service: QueryService) -> None:
 
         for name, (address, do, setup) in STATES.items():
             shoot(name, address, do, setup)
+        export(service)
+        shoot("exports", "/audit-log/exports", None, {"viewport": WIDE})
         shoot("signed-out", "/audit-log", None, {"viewport": WIDE}, signed_in=False)
         service.access.set_plan(WORKSPACE, "starter")
         shoot("preview", "/audit-log", None, {"viewport": WIDE})
         browser.close()
+
+
+def export(service: QueryService) -> None:
+    """A job that is done, one that was cancelled, one at work, one that waits."""
+    make_key(service)
+    client = service.client(WORKSPACE)
+
+    def ask(number: int, format_: str, filter_: dict[str, list[str]]) -> str:
+        service.clock.now += timedelta(minutes=1)
+        body = {"format": format_, "filter": filter_, "tz": "Europe/Berlin"}
+        headers = {"Idempotency-Key": f"screenshot {number}"}
+        return str(client.post("/v1/exports", json=body, headers=headers).raise_for_status().json()["id"])
+
+    with Turns(service, settings_of(service, export_part_rows=400)) as worker:
+        ask(1, "csv", {"category": ["authentication"], "since": ["30d"]})
+        worker.all()
+        client.post(f"/v1/exports/{ask(2, 'ndjson', {'outcome': ['failure']})}/cancel").raise_for_status()
+        ask(3, "parquet", {})
+        for _ in range(2):
+            worker.once()
+        ask(4, "csv", {"actor_type": ["client"]})
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def test_the_local_stack_from_the_first_start_to_the_second(stack: Stack) -> Non
     assert {process["state"] for process in status["processes"]} == {"ready"}
     assert f"Port {USUAL_PORTS['query']} is in use: query takes {urlsplit(address).port}." in stack.output.read_text()
     names = {process["name"] for process in status["processes"]}
-    assert names >= {"kafka", "clickhouse", "worker", "query", "events-api", "demo"}
+    assert names >= {"kafka", "clickhouse", "worker", "query", "export-worker", "events-api", "demo"}
     assert {workspace["plan"] for workspace in status["workspaces"]} == {
         "starter",
         "professional",

@@ -111,7 +111,7 @@ def test_e_exports(page: Page) -> None:
     """The file comes at once, as with the button."""
     with page.expect_download() as download:
         press(page, "e")
-    assert download.value.suggested_filename == "audit-log-w1-2026-03-14.csv"
+    assert download.value.suggested_filename == "audit-log-w1-until-2026-03-14-UTC.csv"
 
 
 def test_the_keys_can_be_switched_off(page: Page) -> None:
@@ -205,4 +205,4 @@ def test_the_first_stop_skips_to_the_content(page: Page) -> None:
     expect(skip).to_be_focused()
     expect(skip).to_be_in_viewport()
     press(page, "Enter", "Tab")
-    expect(page.get_by_role("button", name="Export", exact=True)).to_be_focused()
+    expect(page.get_by_role("link", name="Exports", exact=True)).to_be_focused()

@@ -182,7 +182,7 @@ def test_export_downloads_the_csv_at_once_with_what_is_applied(visitor: Visitor,
     choose(page, "User").get_by_role("checkbox").first.check()
     with page.expect_download() as download:
         page.get_by_role("button", name="Export", exact=True).click()
-    assert download.value.suggested_filename == "audit-log-atlas-2026-03-14.csv"
+    assert download.value.suggested_filename == "audit-log-atlas-until-2026-03-14-Europe-Berlin.csv"
     assert Path(download.value.path()).read_bytes().startswith(b"\xef\xbb\xbfTimestamp,")
     rows = rows_of(download.value)
     assert [row["Event ID"] for row in rows] == newest(stage.events, lambda one: one.event_type == "file.deleted")

@@ -1,4 +1,4 @@
-"""Pipelines for the fault tests."""
+"""Pipelines and query services for the fault tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.pipeline import Pipeline
+from tests.support.query_service import QueryService
+from tests.support.rows import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,3 +25,15 @@ def shared_pipeline(
     made = Pipeline(kafka, clickhouse, topic_prefix, database, tmp_path, overrides={"AUDIT_BATCH_ROWS": "2000"})
     yield made
     made.close()
+
+
+@pytest.fixture
+def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterator[QueryService]:
+    """A query service over empty tables, with the workspace w1 on the enterprise plan."""
+    tables = Tables(clickhouse.url, database)
+    tables.migrate()
+    tables.close()
+    service = QueryService(clickhouse.url, database, tmp_path)
+    service.workspace()
+    yield service
+    service.close()

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import resource
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from audit_producers.ports import SpoolUnavailable
 from audit_producers.spool import Spool
+from tests.support.disks import Disk, mount
 from tests.support.emitting import Emitters, assert_delivered, emit
 from tests.support.spools import acknowledge, entries, read_all
 from tests.support.waiting import eventually
@@ -73,44 +71,6 @@ def test_a_receipt_says_durable_only_after_the_fsync(tmp_path: Path) -> None:
             assert {str(folder), str(folder.parent), str(tmp_path)} <= synced
     assert told == 5
     assert any(path.endswith(".spool-wal") for path in synced)
-
-
-@dataclass
-class Disk:
-    """A small file system, or where that is not allowed a limit on the size of files; both refuse in mid-write."""
-
-    folder: Path
-    mounted: bool
-
-    def fill(self, spare: int = 0) -> None:
-        """Nothing more fits than this many bytes."""
-        if self.mounted:
-            with (self.folder / "ballast").open("wb", buffering=0) as ballast:
-                with pytest.raises(OSError, match="No space left"):
-                    while True:
-                        ballast.write(bytes(4096))
-                ballast.truncate(ballast.tell() // 4096 * 4096 - spare)
-        else:
-            largest = max((path.stat().st_size for path in self.folder.rglob("*") if path.is_file()), default=0)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest + spare, resource.RLIM_INFINITY))
-
-    def free(self) -> None:
-        if self.mounted:
-            (self.folder / "ballast").unlink(missing_ok=True)
-        else:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-
-@contextmanager
-def mount(folder: Path, size: str) -> Iterator[bool]:
-    """A file system in memory of this size; says whether it could be mounted."""
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
-    try:
-        yield mounted.returncode == 0
-    finally:
-        if mounted.returncode == 0:
-            subprocess.run(["umount", "-l", folder], check=True)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from audit_cli import reading
 from audit_cli.query_client import QueryClient
+from audit_cli.service import Service
 from audit_cli.showing import line, safe
 from audit_local.data_folder import DataFolder, StackState, WorkspaceAccess
 from tests.builders import NOON, event
@@ -229,6 +230,6 @@ def test_tail_waits_longer_and_longer_for_a_service_that_is_away() -> None:
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        next(QueryClient("http://127.0.0.1:9", "key", notes.append, wait).follow([]))
+        next(QueryClient(Service("http://127.0.0.1:9", "key"), notes.append, wait).follow([]))
     assert waits == [1, 2, 4, 8, 16, 30, 30]
     assert "can't be reached" in notes[0]

@@ -21,6 +21,7 @@ from audit_infra.access.database import open_engine
 from audit_infra.access.tables import metadata as access_tables
 from audit_producers.events_api.tables import Database
 from audit_producers.events_api.tables import metadata as events_api_tables
+from audit_query.exports.tables import metadata as export_tables
 from audit_schemas.errors import ContractBroken
 from tests.builders import NOON
 from tests.support.waiting import eventually
@@ -57,14 +58,14 @@ def engine(url: str) -> Iterator[Engine]:
 def differences(context: MigrationContext) -> list[object]:
     """What the database and the code's tables do not agree on."""
     known = MetaData()
-    for table in (*access_tables.sorted_tables, *events_api_tables.sorted_tables):
+    for table in (*access_tables.sorted_tables, *events_api_tables.sorted_tables, *export_tables.sorted_tables):
         table.to_metadata(known)
     return list(compare_metadata(context, known))
 
 
 def test_a_new_database_gets_the_tables_that_the_code_uses(url: str, engine: Engine) -> None:
-    """Revisions and table definitions agree, for the query service's tables and the Events API's; once is enough."""
-    assert revisions.migrate(engine) == ["0001", "0002"]
+    """Revisions and table definitions agree, for everybody's tables; once is enough."""
+    assert revisions.migrate(engine) == ["0001", "0002", "0003"]
     assert revisions.migrate(engine) == []
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
@@ -128,7 +129,7 @@ def test_who_comes_second_waits_for_the_first(postgres: PostgresProcess) -> None
     with ThreadPoolExecutor(1) as others:
         with first.begin() as connection:
             revisions._lock(connection)
-            assert revisions._upgrade(connection) == ["0001", "0002"]
+            assert revisions._upgrade(connection) == ["0001", "0002", "0003"]
             found = others.submit(revisions.migrate, second)
             eventually(lambda: waiting(first), 20, "the second one waits")
         assert found.result(20) == []
@@ -141,7 +142,7 @@ def test_a_database_that_a_newer_version_has_changed_is_refused(url: str, engine
     revisions.migrate(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ContractBroken, match="revision 9999, and this version knows those up to 0002"):
+    with pytest.raises(ContractBroken, match="revision 9999, and this version knows those up to 0003"):
         Access.open(url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9999"

@@ -154,7 +154,7 @@ def test_a_query_over_its_budget_is_refused_with_the_budget_and_its_figure(start
     assert (refused.json()["budget"], refused.json()["limit"]) == ("rows", 10_000)
     assert "more than 10,000 rows; narrow the range" in refused.json()["detail"]
     assert int(refused.headers["retry-after"]) >= 1
-    shown = service.browser("w2").get("/audit-log")
+    shown = service.browser("w2").get("/audit-log/choose/user")
     assert (shown.status_code, "The query costs too much" in shown.text) == (503, True)
     slow = start(query_timeout_s=0.000001).client("w2").get("/v1/facets/users")
     assert (problem(slow), slow.json()["budget"], slow.json()["limit"]) == ("over-budget", "seconds", 1e-06)

@@ -13,14 +13,18 @@ class Relay:
     """Relays to `target`. While `cut_after` is set, a connection is reset once so many bytes were sent to the server.
 
     `swallow_answers` lets requests through whole and resets the connection when the server begins to answer: the
-    client can't know what happened.
+    client can't know what happened. While `hold_after` is set, no more bytes than that of an answer are passed on until
+    `go_on`; `held` counts the answers that wait so.
     """
 
     target: tuple[str, int]
     cut_after: int | None = None
     swallow_answers: bool = False
+    hold_after: int | None = None
     cuts: int = 0
+    held: int = 0
     _open: list[socket.socket] = field(default_factory=list)
+    _released: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -36,8 +40,14 @@ class Relay:
         ends, self._open = self._open, []
         self._cut(*ends)
 
+    def go_on(self) -> None:
+        """Holds no answer any more."""
+        self.hold_after = None
+        self._released.set()
+
     def close(self) -> None:
         """Takes no further connections and resets those that are open."""
+        self.go_on()
         # Waiting in `accept` keeps a closed listener listening; this wakes it.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()
@@ -66,11 +76,19 @@ class Relay:
             server.shutdown(socket.SHUT_WR)
 
     def _answers(self, client: socket.socket, server: socket.socket) -> None:
+        passed = 0
         with contextlib.suppress(OSError):
             while data := server.recv(65_536):
                 if self.swallow_answers:
                     self._cut(client, server)
                     return
+                if self.hold_after is not None and passed + len(data) > self.hold_after:
+                    now = self.hold_after - passed
+                    client.sendall(data[:now])
+                    data = data[now:]
+                    self.held += 1
+                    self._released.wait()
+                passed += len(data)
                 client.sendall(data)
             client.shutdown(socket.SHUT_WR)
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from audit_infra.access import PAGE_SCOPES, Access
 from audit_query.app import create_app
+from audit_query.exports.recording import Recorder
 from audit_query.process import Server
 from audit_query.settings import QuerySettings
 from tests.builders import NOON
@@ -56,6 +57,7 @@ class QueryService:
     overrides: dict[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     broker: MemoryBroker = field(default_factory=MemoryBroker)
+    recorder: Recorder | None = None
 
     def __post_init__(self) -> None:
         self.tables = Tables(self.clickhouse_url, self.database)
@@ -72,13 +74,16 @@ class QueryService:
                 **{f"rate_limit_{name}": "1000000/minute" for name in ("key", "workspace", "failures")},
                 "max_parallel": 64,
                 "spool_dir": self.folder / "spool",
+                "exports_dir": self.folder / "exports",
                 "adopt_interval_s": 0,
                 # Tests read at once what they wrote.
                 "freshness_cache_s": 0,
                 **self.overrides,
             }
         )
-        self._app = app = create_app(settings, access=self.access, clock=self.clock, transport=self.broker.transport)
+        self._app = app = create_app(
+            settings, access=self.access, clock=self.clock, transport=self.broker.transport, recorder=self.recorder
+        )
         self._clients: list[httpx.Client] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"

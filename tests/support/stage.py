@@ -31,7 +31,7 @@ def set_the_stage(query: QueryService, events: int = EVENTS) -> list[Event]:
     query.workspace(WORKSPACE)
     query.access.set_plan(WORKSPACE, "enterprise")
     query.tables.put(*put)
-    query.tables.progress(NOON - timedelta(seconds=1))
+    query.tables.progress(NOON - timedelta(seconds=1), end=query.tables.offset)
     return put
 
 

@@ -62,6 +62,8 @@ def keys_asked_for() -> set[str]:
         for call in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "say":
                 found |= python_keys(call.args[0])
+            elif isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "say_value":
+                found |= {f"{kind}_.+" for kind in python_keys(call.args[0])}
     environment = Environment(autoescape=True)
     for path in TEMPLATES:
         tree = environment.parse(path.read_text("utf-8"))

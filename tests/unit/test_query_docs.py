@@ -8,8 +8,9 @@ import audit_query
 from audit_infra import http as shared
 from audit_producers import ProducerSettings
 from audit_query import following
-from audit_query.download import CSV_PARAMETERS
-from audit_query.export import COLUMNS
+from audit_query.exports.csv_columns import COLUMNS
+from audit_query.exports.download import COLUMNS as COLUMNS_PARAMETER
+from audit_query.exports.download import PARAMETERS as EXPORT_PARAMETERS
 from audit_query.filters import PAGING, PARAMETERS, RANGE
 from audit_query.openapi import PATHS
 from audit_query.problems import TYPES
@@ -22,7 +23,8 @@ DOCS = Path(__file__).parents[2] / "docs" / "query-api.md"
 def test_everything_a_caller_can_use_is_described() -> None:
     """Addresses, parameters, columns in their order, and settings."""
     text = DOCS.read_text("utf-8")
-    wanted = {*(one.name for one in PARAMETERS), *RANGE, *PAGING, *CSV_PARAMETERS, *following.PARAMETERS} - {"format"}
+    wanted = {*(one.name for one in PARAMETERS), *RANGE, *PAGING, *following.PARAMETERS}
+    wanted |= {*EXPORT_PARAMETERS, COLUMNS_PARAMETER}
     # Those of the producer are described with the SDK.
     wanted |= {f"AUDIT_{name.upper()}" for name in QuerySettings.model_fields.keys() - ProducerSettings.model_fields}
     assert {name for name in wanted if f"`{name}`" not in text and f"`{name}<key>`" not in text} == set()

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from starlette.routing import Route
 
 from audit_query.app import create_app
-from audit_query.download import CSV_PARAMETERS
+from audit_query.exports.download import COLUMNS
+from audit_query.exports.download import PARAMETERS as EXPORT_PARAMETERS
 from audit_query.filters import META, NOT, PAGING, PARAMETERS, RANGE
 from audit_query.openapi import OPERATIONS, document, parameters
 from audit_query.openapi.problem_examples import PROBLEM_EXAMPLES
@@ -55,7 +56,7 @@ def test_every_parameter_has_a_text_and_an_example_that_fits() -> None:
     plain = {one.name for one in PARAMETERS} - {META}
     assert taken == plain | {NOT + name for name in plain} | {"meta", *RANGE}
     assert {one.name for one in parameters.PAGING} == set(PAGING)
-    assert {one.name for one in parameters.CSV} == set(CSV_PARAMETERS)
+    assert {one.name for one in parameters.EXPORT} == {*EXPORT_PARAMETERS, COLUMNS}
     for operation in OPERATIONS:
         for one in operation.parameters:
             described = one.described()

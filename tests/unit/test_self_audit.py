@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from audit_infra.access import ApiKey, Principal
 from audit_query.filters import MAX_URL_BYTES, Params
 from audit_query.lately import Lately
-from audit_query.row_count import RowCount
 from audit_query.self_audit_events import actor_of, asked, change_event, filter_metadata
 from audit_schemas.acceptance import Acceptance
 from audit_schemas.catalogue import load
@@ -135,22 +134,3 @@ def test_the_memory_of_what_was_said_is_bounded() -> None:
     assert len(lately) == 2
     assert not lately.is_news("a", None, NOON)
     assert lately.is_news("b", None, NOON)
-
-
-cells = st.text(st.sampled_from('",\r\nax'), max_size=12)
-
-
-@given(st.lists(st.tuples(cells, cells), max_size=8), st.integers(1, 9))
-def test_rows_are_counted_however_the_bytes_are_cut(rows: list[tuple[str, str]], size: int) -> None:
-    """Cells that hold quotes, commas and line breaks are no rows of their own."""
-
-    def quoted(cell: str) -> str:
-        return '"' + cell.replace('"', '""') + '"'
-
-    body = "Timestamp,Event ID\r\n" + "".join(
-        f"{quoted('2026-03-14')},{quoted(one)},{quoted(two)},{quoted('0f')}\r\n" for one, two in rows
-    )
-    content, count = body.encode(), RowCount()
-    for start in range(0, len(content), size):
-        count.add(content[start : start + size])
-    assert (count.rows, count.bytes) == (len(rows), len(content))

@@ -85,14 +85,18 @@ def test_all_processes_of_the_stack_get_the_same_addresses(tmp_path: Path) -> No
     """Each is told where the others are by the names that configure a production process."""
     chosen = {name: 20_000 + number for number, name in enumerate(USUAL_PORTS)}
     stack = {one.name: one for one in units(DataFolder(tmp_path), Addresses(chosen), partitions=3, demo=True)}
-    assert list(stack) == ["kafka", "clickhouse", "migrate", "topics", "worker", "query", "events-api", "demo"]
-    for name in ("migrate", "topics", "worker", "query", "events-api", "demo"):
+    exporting = ["signing-key", "export-worker"]
+    assert list(stack) == [
+        *("kafka", "clickhouse", "migrate", "topics", "worker", "query", *exporting, "events-api", "demo")
+    ]
+    for name in ("migrate", "topics", "worker", "query", *exporting, "events-api", "demo"):
         settings = stack[name].environment
         assert settings["AUDIT_KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:20000"
         assert settings["AUDIT_CLICKHOUSE_URL"] == "http://127.0.0.1:20002"
         assert settings["AUDIT_QUERY_PORT"] == "20003"
         assert settings["AUDIT_EVENTS_PORT"] == "20004"
         assert settings["AUDIT_SPOOL_DIR"] == f"{tmp_path}/spool"
+        assert settings["AUDIT_EXPORTS_DIR"] == f"{tmp_path}/exports"
         assert settings["AUDIT_CONTROL_DATABASE_URL"] == f"sqlite:///{tmp_path}/control.db"
     assert stack["topics"].command[-2:] == ("--partitions", "3")
 

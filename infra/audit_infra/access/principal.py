@@ -43,7 +43,10 @@ class ControlUnavailable(Transient):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The workspace always comes from here, never from the request."""
+    """The workspace always comes from here, never from the request.
+
+    `credential_prefix` is the visible beginning of an API key; empty for people.
+    """
 
     workspace_id: str
     kind: Literal["key", "user"]
@@ -52,6 +55,7 @@ class Principal:
     email: str = ""
     scopes: frozenset[str] = frozenset()
     app_id: str = ""
+    credential_prefix: str = ""
 
     def may(self, scope: Scope) -> bool:
         """Whether the scope is granted."""

@@ -80,6 +80,11 @@ class Access:
         """
         return cls(open_migrated(database_url))
 
+    @property
+    def engine(self) -> Engine:
+        """The control database, for whoever else has tables there."""
+        return self._engine
+
     def close(self) -> None:
         """Closes the connections."""
         self._engine.dispose()
@@ -204,6 +209,7 @@ class Access:
             name=row.name,
             scopes=frozenset(row.scopes.split()),
             app_id=row.app_id,
+            credential_prefix=row.prefix,
         )
 
     def create_sign_in_code(

@@ -14,6 +14,7 @@ from audit_query.api.admin import AdminApi
 from audit_query.api.catalogue import CatalogueApi
 from audit_query.api.events import EventsApi
 from audit_query.api.export import ExportApi
+from audit_query.api.exports import ExportsApi
 from audit_query.api.facets import FacetsApi
 from audit_query.api.following import FollowingApi
 from audit_query.api.freshness import FreshnessApi
@@ -25,7 +26,10 @@ from audit_query.service import Service
 
 Handler = Callable[[Request], Awaitable[Response]]
 # Following goes first: `stream` is no event id.
-_GROUPS = (FollowingApi, EventsApi, FacetsApi, HistogramApi, CatalogueApi, ExportApi, GapsApi, FreshnessApi, AdminApi)
+_GROUPS = (
+    *(FollowingApi, EventsApi, FacetsApi, HistogramApi, CatalogueApi, ExportApi, ExportsApi, GapsApi, FreshnessApi),
+    AdminApi,
+)
 
 
 def routes(service: Service, credentials: Credentials) -> list[Route]:

@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from audit_infra.http.credentials import Credentials
 from audit_query.service import Service
-from audit_query.stream import Relayed
+from audit_query.stream import Relayed, encoded
 
 
 class ExportApi:
@@ -19,7 +19,12 @@ class ExportApi:
 
     async def export(self, request: Request) -> Response:
         principal = await self._principal(request)
-        headers, body = await self._service.download.csv(principal, request.query_params.multi_items())
+        params = request.query_params.multi_items()
+        if request.method == "HEAD":
+            answer = Response()
+            answer.raw_headers = encoded(await self._service.download.headers(principal, params))
+            return answer
+        headers, body = await self._service.download.stream(principal, params)
         return await Relayed.begin(headers, body)
 
     def routes(self) -> list[Route]:

@@ -35,7 +35,17 @@ HEADERS: Final[dict[str, tuple[str, str]]] = {
     "Location": ("Where what was made is.", "/v1/admin/workspaces/acme"),
     "ETag": ("Names these bytes; for If-None-Match.", '"Vx1c9Zk0b3mWq2Yt"'),
     "Cache-Control": ("Whether the answer may be kept.", "private, no-cache"),
-    "Content-Disposition": ("The name of the file.", 'attachment; filename="audit-log-acme-2026-03-14.csv"'),
+    "Accept-Ranges": ("Ranges are taken.", "bytes"),
+    "Content-Range": ("Which bytes these are, of how many.", "bytes 0-1023/52428"),
+    "Repr-Digest": (
+        "The SHA-256 of the whole file (RFC 9530), also when a range of it is sent.",
+        "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:",
+    ),
+    "Content-Disposition": (
+        "The name of the file: workspace, first and last day, zone.",
+        'attachment; filename="audit-log-acme-2026-03-07-to-2026-03-14-Europe-Berlin.csv"',
+    ),
+    "X-Export-Id": ("Names this export, in the log and for its manifest.", "0b9b7fa5c0d24f7a9d0e4e1e3f0d7c55"),
 }
 _WITH_PROBLEM: Final = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
@@ -83,6 +93,7 @@ def _operation(one: Operation) -> dict[str, Any]:
         **({"requestBody": _body(*one.body)} if one.body else {}),
         "responses": {
             **{str(status): _answer(one) for status in ((one.status, 200) if one.status == 201 else (one.status,))},
+            **({"206": _answer(one)} if "Content-Range" in one.headers else {}),
             **({"304": {"description": "Unchanged.", "headers": _headers(("ETag",))}} if "ETag" in one.headers else {}),
             **_problems(one.all_problems),
         },

@@ -10,12 +10,14 @@ from audit_infra.http.problems import NOT_FOUND
 from audit_query.openapi import shapes
 from audit_query.openapi.administration import ADMINISTRATION
 from audit_query.openapi.counts import COUNTS
+from audit_query.openapi.exports import EXPORTS
 from audit_query.openapi.operation import JSON, Answer, Operation
-from audit_query.openapi.parameters import AFTER, CSV, EVENT_ID, FILTERS, PAGING
+from audit_query.openapi.parameters import AFTER, EVENT_ID, EXPORT, FILTERS, PAGING
 from audit_query.openapi.shapes import TEXT, record, reference
 from audit_query.problems import NOT_RECORDED, PLAN_LIMITED, TOO_MANY_STREAMS
 
 NDJSON, CSV_TYPE, EVENT_STREAM = "application/x-ndjson", "text/csv", "text/event-stream"
+PARQUET = "application/vnd.apache.parquet"
 _STREAM: Final = (
     "id: eNqrVkrO…\nevent: audit_event\ndata: "
     + json.dumps({name: shapes.EXAMPLE_EVENT[name] for name in ("event_id", "occurred_at", "event_type")})
@@ -111,16 +113,21 @@ OPERATIONS: Final = (
         "/v1/export",
         "exportEvents",
         "Exports",
-        "All matching events as CSV, streamed.",
+        "All matching events as CSV, NDJSON or Parquet, streamed.",
         Scope.EXPORT,
-        (Answer(CSV_TYPE, TEXT, "Timestamp,Timestamp (UTC),Actor,…\r\n2026-03-14T13:00:00.000000+01:00,…\r\n"),),
-        (*FILTERS, *CSV),
+        (
+            Answer(CSV_TYPE, TEXT, "Timestamp,Timestamp (UTC),Actor,…\r\n2026-03-14T13:00:00.000000+01:00,…\r\n"),
+            Answer(NDJSON, reference("ExportedEvent"), shapes.EXAMPLE_LINE),
+            Answer(PARQUET, {"type": "string", "format": "binary"}, "PAR1…"),
+        ),
+        (*FILTERS, *EXPORT),
         description="A stream that breaks off ends without its last chunk: take it for complete only when your client"
         " reports no error.",
         problems=(PLAN_LIMITED, NOT_RECORDED),
-        headers=("Content-Disposition", "Audit-Complete-Through"),
+        headers=("Content-Disposition", "Audit-Complete-Through", "X-Export-Id"),
         sample="format=csv&category=files&since=7d&tz=Europe/Berlin",
     ),
+    *EXPORTS,
     Operation(
         "/v1/gaps",
         "listGaps",
@@ -154,4 +161,4 @@ OPERATIONS: Final = (
 """By path and method, in the order the reference shows them."""
 PATHS: Final = tuple(dict.fromkeys(one.path for one in OPERATIONS))
 
-__all__ = ["CSV_TYPE", "EVENT_STREAM", "NDJSON", "OPERATIONS", "PATHS"]
+__all__ = ["CSV_TYPE", "EVENT_STREAM", "NDJSON", "OPERATIONS", "PARQUET", "PATHS"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from audit_query.exports.form import FORMATS
+from audit_query.exports.rows import COLUMN_NAMES
 from audit_query.facets import MOST
 from audit_query.filters import MAX_LIMIT, MAX_VALUES, META, NOT, PARAMETERS
 from audit_query.histogram import INTERVALS
@@ -17,7 +20,7 @@ JsonSchema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter. `example` is a value as it is sent; `place` is query or path."""
+    """One parameter. `example` is a value as it is sent; `place` is query, path or header."""
 
     name: str
     text: str
@@ -35,7 +38,7 @@ class Parameter:
         return {
             "name": self.name,
             "in": self.place,
-            "required": self.place == "path",
+            "required": self.place != "query",
             "description": self.text,
             "schema": self.schema,
             "example": [self.example] if self.many else self.example,
@@ -50,8 +53,14 @@ def _many(inner: JsonSchema) -> JsonSchema:
     return {"type": "array", "items": inner, "minItems": 1, "maxItems": MAX_VALUES}
 
 
-_NAME: Final = f"({'|'.join(FIELDS)})"
-_LISTED: Final = f"^{_NAME}(,{_NAME})*$"
+_OF_ANY_FORMAT: Final = list(dict.fromkeys(name for names in COLUMN_NAMES.values() for name in names))
+
+
+def _listed(names: Sequence[str]) -> str:
+    name = f"({'|'.join(names)})"
+    return f"^{name}(,{name})*$"
+
+
 _FILTERS: Final = {
     one.name: one
     for one in (
@@ -127,7 +136,7 @@ PAGING: Final = (
         "fields",
         "Only these fields of each event, in this order: repeated, or with commas between them.",
         "event_id,label,occurred_at",
-        {"type": "array", "items": {"type": "string", "pattern": _LISTED}},
+        {"type": "array", "items": {"type": "string", "pattern": _listed(FIELDS)}},
     ),
     Parameter(
         "count",
@@ -139,17 +148,30 @@ PAGING: Final = (
 SEARCH: Final = Parameter(
     "search", "Part of a name, e-mail, id or label. Case does not matter.", "ada", _text(200, least=0)
 )
-CSV: Final = (
-    Parameter("format", "The only format so far.", "csv", {"enum": ["csv"], "default": "csv"}),
+EXPORT: Final = (
+    Parameter(
+        "format",
+        "CSV for people and spreadsheets, NDJSON with the API's rows, Parquet for analysis.",
+        "ndjson",
+        {"enum": list(FORMATS), "default": "csv"},
+    ),
+    Parameter(
+        "columns",
+        "Only these columns of the format, in this order: repeated, or with commas between them.",
+        "event_id,event_type",
+        {"type": "array", "items": {"type": "string", "pattern": _listed(_OF_ANY_FORMAT)}},
+    ),
     Parameter("order", "Newest first, or oldest first.", "asc", {"enum": ["desc", "asc"], "default": "desc"}),
     Parameter(
         "raw",
-        "`1` leaves cells as they are; by default spreadsheets can't take them for formulas.",
+        "CSV: `1` leaves cells as they are; by default spreadsheets can't take them for formulas.",
         "1",
         {"enum": ["0", "1"], "default": "0"},
     ),
-    Parameter("header", "English headers or field names.", "names", {"enum": ["labels", "names"], "default": "labels"}),
-    Parameter("bom", "`1` puts a byte-order mark first.", "1", {"enum": ["0", "1"], "default": "0"}),
+    Parameter(
+        "header", "CSV: English headers or field names.", "names", {"enum": ["labels", "names"], "default": "labels"}
+    ),
+    Parameter("bom", "CSV: `1` puts a byte-order mark first.", "1", {"enum": ["0", "1"], "default": "0"}),
 )
 LISTED: Final = Parameter(
     "limit", "Rows of the answer.", 20, {"type": "integer", "minimum": 1, "maximum": MOST, "default": 50}
@@ -185,8 +207,8 @@ FILTERS: Final = (*(one for each in PARAMETERS for one in _both_ways(each.name))
 
 __all__ = [
     "AFTER",
-    "CSV",
     "EVENT_ID",
+    "EXPORT",
     "FILTERS",
     "INTERVAL",
     "LISTED",

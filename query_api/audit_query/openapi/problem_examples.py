@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from audit_infra.http import body_problems
@@ -20,12 +21,17 @@ from audit_infra.http.rates import rate_limited
 from audit_query.budgets import over_budget
 from audit_query.problems import (
     conflict,
+    export_expired,
+    key_reused,
     not_found,
     not_recorded,
     plan_limited,
+    range_not_satisfiable,
+    too_many_exports,
     too_many_in_parallel,
     too_many_streams,
     unavailable,
+    wrong_state,
 )
 
 REQUEST_ID: Final = "6f0f1b6f3f0e4f5f9d3c5b7a9e1d2c4b"
@@ -50,6 +56,11 @@ _KNOWN: Final = (
     body_problems.wrong_shape((Fault("/plan", "missing", "Field required", place="body"),)),
     rate_limited("600 requests per minute", 7),
     too_many_in_parallel(8, {}),
+    wrong_state("the export is done"),
+    export_expired(datetime(2026, 3, 21, 12, 0, tzinfo=UTC)),
+    range_not_satisfiable(52_428),
+    key_reused(),
+    too_many_exports(20),
     too_many_streams(20),
     ProblemError(INTERNAL),
     over_budget("rows", 50_000_000, "it would read more than 50,000,000 rows"),

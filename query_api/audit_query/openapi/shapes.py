@@ -87,6 +87,19 @@ EVENT: Final = _optional(
         seq={"type": "integer"},
     ),
 )
+EXPORTED_EVENT: Final[JsonSchema] = {
+    **EVENT,
+    "properties": EVENT["properties"]
+    | {
+        "kafka": record(
+            "Where Kafka holds it.",
+            topic=TEXT,
+            topic_id=TEXT,
+            partition={"type": "integer"},
+            offset={"type": "integer"},
+        )
+    },
+}
 COMPLETE_THROUGH: Final = _about(
     record(all=INSTANT_OR_NULL, **dict.fromkeys(CATEGORIES, INSTANT_OR_NULL)),
     "Up to which moment of acceptance every event is shown; null where that is not known.",
@@ -180,6 +193,7 @@ PROBLEM: Final = record(
 )
 SCHEMAS: Final[dict[str, JsonSchema]] = {
     "Event": EVENT,
+    "ExportedEvent": EXPORTED_EVENT,
     "Page": PAGE,
     "CompleteThrough": COMPLETE_THROUGH,
     "Preview": PREVIEW,
@@ -216,6 +230,9 @@ EXAMPLE_EVENT: Final[dict[str, Any]] = {
     "app_id": None,
     "producer": {"service": "files", "instance": "0198c7a2-0000-7000-8000-000000000000", "version": "1", "seq": 41},
 }
+EXAMPLE_LINE: Final[dict[str, Any]] = EXAMPLE_EVENT | {
+    "kafka": {"topic": "audit.files", "topic_id": "oD1vXb7xQbeQ3jZ2kq0y4A", "partition": 3, "offset": 41}
+}
 EXAMPLE_THROUGH: Final = dict.fromkeys(("all", *CATEGORIES), "2026-03-14T12:00:05.000Z")
 EXAMPLE_FRESHNESS: Final[dict[str, Any]] = {
     "complete_through": EXAMPLE_THROUGH,
@@ -244,6 +261,7 @@ __all__ = [
     "EVENT",
     "EXAMPLE_EVENT",
     "EXAMPLE_FRESHNESS",
+    "EXAMPLE_LINE",
     "EXAMPLE_PAGE",
     "EXAMPLE_THROUGH",
     "INSTANT",

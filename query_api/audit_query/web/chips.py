@@ -9,7 +9,7 @@ from typing import Any
 
 from audit_query.filters import META, NOT, base_of, key_of
 from audit_query.web.address import Address, Pair
-from audit_query.web.messages import say
+from audit_query.web.messages import say, say_value
 from audit_query.web.panels import PRESETS
 from audit_query.web.rows import named
 from audit_query.web.viewer import Viewer
@@ -58,7 +58,7 @@ class Names:
         match name:
             case "user":
                 kind, _, identity = value.partition(":")
-                return self.users.get(value) or (identity or say(f"actor_{kind}") if kind in ACTOR_TYPES else value)
+                return self.users.get(value) or (identity or say_value("actor", kind) if kind in ACTOR_TYPES else value)
             case "event":
                 native = self.catalogue.get(value)
                 return native.label if native else self.events.get(value, value)
@@ -68,11 +68,11 @@ class Names:
                 kind, _, identity = value.partition(":")
                 return self.targets.get(value) or identity or say("any_target", kind=kind)
             case "actor_type":
-                return say(f"actor_{value}")
+                return say_value("actor", value)
             case "source":
-                return say(f"source_{value}")
+                return say_value("source", value)
             case "outcome":
-                return say(f"outcome_{value}")
+                return say_value("outcome", value)
         return value
 
 

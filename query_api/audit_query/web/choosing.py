@@ -19,17 +19,19 @@ from audit_query.service import Service
 from audit_query.web import options
 from audit_query.web.address import Address
 from audit_query.web.chips import Names
+from audit_query.web.log import Log
 from audit_query.web.lookups import LONGEST_SEARCH, asked, look_up, note
 from audit_query.web.messages import say
 from audit_query.web.panels import PANELS, PRESETS, Panel, applied
-from audit_query.web.rendering import HEADERS, Rendering
+from audit_query.web.rendering import HEADERS, Rendering, is_fragment
 from audit_query.web.session import Session
 
 
 class Choosing:
     """Every handler asks the services that the API asks."""
 
-    def __init__(self, service: Service, access: Access, session: Session, rendering: Rendering) -> None:
+    def __init__(self, service: Service, access: Access, session: Session, rendering: Rendering, log: Log) -> None:
+        self._log = log
         self._service, self._access, self._session, self._rendering = service, access, session, rendering
 
     async def choose(self, request: Request) -> Response:
@@ -113,6 +115,9 @@ class Choosing:
         except ProblemError as error:
             return await self._panel(request, panel, 422, [_told(fault) for fault in error.faults])
         principal.require(Scope.READ)
+        if is_fragment(request):
+            # A redirect would say the same a round trip later; the answer names its address.
+            return await self._log.show(request, address)
         return RedirectResponse(address.link(), 303, headers=dict(HEADERS))
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from audit_query.web.address import PATH, Address
-from audit_query.web.messages import say
+from audit_query.web.messages import say, say_value
 from audit_query.web.rows import named
 from audit_query.web.viewer import Viewer
 
@@ -73,13 +73,25 @@ def details(row: Mapping[str, Any], viewer: Viewer, category_labels: Mapping[str
         utc=row["occurred_at"],
         permalink=f"{PATH}/events/{row['event_id']}",
         fields=tuple(one for one in _fields(row, viewer, category_labels) if one.text),
-        changes=tuple(ChangeView(one["path"], _value(one["old"]), _value(one["new"])) for one in row["changes"]),
-        metadata=tuple(
-            Field(key, _value(value) or say("nothing"), code=True) for key, value in row["metadata"].items()
-        ),
+        changes=_changes(row["changes"]),
+        metadata=_metadata(row["metadata"]),
         related=tuple(_related(row, at)),
         raw=json.dumps(row, ensure_ascii=False, indent=2),
     )
+
+
+def _changes(value: Any) -> tuple[ChangeView, ...]:
+    """What changed; text that is not as the SDK writes it stands in the raw JSON alone."""
+    if not isinstance(value, list):
+        return ()
+    known = [one for one in value if isinstance(one, dict) and isinstance(one.get("path"), str)]
+    return tuple(ChangeView(one["path"], _value(one.get("old")), _value(one.get("new"))) for one in known)
+
+
+def _metadata(value: Any) -> tuple[Field, ...]:
+    if not isinstance(value, dict):
+        return ()
+    return tuple(Field(key, _value(each) or say("nothing"), code=True) for key, each in value.items())
 
 
 def _fields(row: Mapping[str, Any], viewer: Viewer, category_labels: Mapping[str, str]) -> list[Field]:
@@ -88,10 +100,10 @@ def _fields(row: Mapping[str, Any], viewer: Viewer, category_labels: Mapping[str
         Field(say("field_actor"), _who(row["actor"])),
         Field(say("field_behalf"), _who(row["on_behalf_of"]) if row["on_behalf_of"] else ""),
         Field(say("field_app"), row["app_id"] or ""),
-        Field(say("field_source"), say(f"source_{row['source']}")),
+        Field(say("field_source"), say_value("source", row["source"])),
         Field(say("field_category"), category_labels.get(row["category"], row["category"])),
         Field(say("field_type"), row["event_type"], code=True),
-        Field(say("field_outcome"), _joined(say(f"outcome_{row['outcome']}"), row["outcome_reason"])),
+        Field(say("field_outcome"), _joined(say_value("outcome", row["outcome"]), row["outcome_reason"])),
     ]
     found += [Field(say("field_target"), _joined(one["name"], one["type"], one["id"])) for one in row["targets"]]
     return [
@@ -123,7 +135,7 @@ def _related(row: Mapping[str, Any], at: datetime) -> list[Related]:
 
 
 def _who(actor: Mapping[str, Any]) -> str:
-    return _joined(actor["name"], say(f"actor_{actor['type']}"), actor.get("email"), actor["id"])
+    return _joined(actor["name"], say_value("actor", actor["type"]), actor.get("email"), actor["id"])
 
 
 def _joined(*parts: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -13,11 +13,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from audit_infra.access import Access, Principal
+from audit_infra.access import Access, Principal, Workspace
 from audit_infra.http.problems import ProblemError
 from audit_query.budgets import OverBudget
 from audit_query.events import Page
-from audit_query.export import COLUMNS
+from audit_query.exports.csv_columns import COLUMNS
+from audit_query.exports.form import FORMATS
 from audit_query.histogram import Bars
 from audit_query.service import Service
 from audit_query.times import instant_of
@@ -35,7 +36,6 @@ from audit_query.web.session import Session
 from audit_query.web.viewer import Viewer
 
 ROWS: Final = 50
-FORMATS: Final = ("csv",)
 _NEWER: Final = 100
 """Newer events are counted up to here; more are told as `99+`."""
 _OWN_DAYS: Final = timedelta(days=93)
@@ -55,13 +55,17 @@ class Log:
 
     async def page(self, request: Request) -> Response:
         """The whole page: its rows are in the first answer, whatever the browser can do."""
+        return await self.show(request, Address.of(request.query_params.multi_items()))
+
+    async def show(self, request: Request, address: Address) -> Response:
+        """The page that belongs to an address, whichever address it was asked at."""
         principal, viewer = self._session.principal(request), self._rendering.viewer(request)
-        address = Address.of(request.query_params.multi_items())
         params = asked(address, viewer)
-        stretch, seen, workspace, shown = await asyncio.gather(
+        stretch, seen, workspace, workspaces, shown = await asyncio.gather(
             self._service.events.stretch(principal, params, address.at, ROWS),
             self._service.plans.visibility(principal),
             run_in_threadpool(self._access.get_workspace, principal.workspace_id),
+            run_in_threadpool(self._workspaces),
             self._shown(principal, address.show),
         )
         if address.at is None:
@@ -78,7 +82,7 @@ class Log:
             request,
             principal=principal,
             workspace=workspace,
-            workspaces=await run_in_threadpool(self._access.list_workspaces) if self._rendering.local else (),
+            workspaces=workspaces,
             address=address,
             days=days(stretch.rows, viewer, address.starting(address.at)),
             offsets=crosses_clock_change(moments, viewer),
@@ -103,6 +107,10 @@ class Log:
             # Apply and others are redirected here; the browser shows the address that belongs to what it got.
             answer.headers["HX-Push-Url"] = address.link()
         return answer
+
+    def _workspaces(self) -> Sequence[Workspace]:
+        """Those that the local stack can switch to."""
+        return self._access.list_workspaces() if self._rendering.local else ()
 
     async def _shown(self, principal: Principal, event_id: str) -> dict[str, Any] | None:
         """The event whose details are open; nothing where it is gone or hidden, as the page is still good."""

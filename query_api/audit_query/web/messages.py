@@ -203,6 +203,32 @@ _EXPORT: Final[Mapping[str, Text]] = {
     "columns": "Columns of the CSV",
     "columns_why": "NDJSON and Parquet hold every field.",
     "download": "Download",
+    "prepare": "Prepare in the background",
+    "prepare_why": "For large exports: in parts, resumable, with a signed manifest.",
+    "exports": "Exports",
+    "exports_lead": "Files are kept for some days, manifests for ever. A manifest proves that nothing is missing or changed.",
+    "exports_none": "No export has been prepared yet.",
+    "exports_next": "Choose filters, then Export options, then Prepare in the background.",
+    "exports_limited": "Exports are part of the Advanced and Enterprise plans.",
+    "refresh": "Refresh",
+    "asked_by": "Asked for by {name}, {time}",
+    "progress": "{done} of {total} rows",
+    "progress_uncounted": "Rows are not counted yet",
+    "kept_until": "Files are kept until {time}",
+    "state_queued": "Queued",
+    "state_running": "Running",
+    "state_done": "Done",
+    "state_failed": "Failed",
+    "state_cancelled": "Cancelled",
+    "state_expired": "Expired",
+    "state_aborted": "Broke off",
+    "cancel": "Cancel",
+    "files": "Files",
+    "file": "File",
+    "rows": "Rows",
+    "bytes": "Bytes",
+    "hash": "SHA-256",
+    "proof": "Proof",
 }
 _STATES: Final[Mapping[str, Text]] = {
     "preview": "Preview",
@@ -278,4 +304,10 @@ def say(key: str, /, **values: Any) -> str:
     return text.format_map(values)
 
 
-__all__ = ["MESSAGES", "say"]
+def say_value(kind: str, value: str | None) -> str:
+    """A value of a closed list in words; one that producers without the SDK made up as it is, nothing for none."""
+    key = f"{kind}_{value}"
+    return say(key) if key in MESSAGES else value or ""
+
+
+__all__ = ["MESSAGES", "say", "say_value"]

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from audit_query.filters import key_of
 from audit_query.web.chips import Names
-from audit_query.web.messages import say
+from audit_query.web.messages import say, say_value
 from audit_query.web.panels import Panel
 from audit_query.web.viewer import Viewer
 
@@ -82,7 +82,7 @@ def _option(name: str, one: Mapping[str, Any], ticked: Sequence[str], names: Nam
     match name:
         case "user":
             label = one["name"] or one["email"] or names.of("user", value)
-            kind = say(f"actor_{one['actor_type']}")
+            kind = say_value("actor", one["actor_type"])
             note = " · ".join(part for part in (kind, one["email"] if one["email"] != label else None) if part)
         case "target":
             label, note = one["name"] or one["id"] or names.of("target", value), one["type"]

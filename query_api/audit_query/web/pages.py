@@ -23,6 +23,7 @@ from audit_query.web.address import PATH
 from audit_query.web.choosing import Choosing
 from audit_query.web.demo import Demo
 from audit_query.web.event import Event
+from audit_query.web.exports import OF_CSV, ExportsPage
 from audit_query.web.log import Log
 from audit_query.web.messages import say
 from audit_query.web.rendering import COOKIE, Rendering, is_fragment
@@ -63,8 +64,9 @@ class Web:
         self._rendering = Rendering(sessions, clock, local=local)
         self._session = Session(access, sessions, tokens, failures, address, clock)
         self._log = Log(service, access, self._session, self._rendering, events_docs_url)
-        self._choosing = Choosing(service, access, self._session, self._rendering)
+        self._choosing = Choosing(service, access, self._session, self._rendering, self._log)
         self._event = Event(service, access, self._session, self._rendering)
+        self._exports = ExportsPage(service, access, self._session, self._rendering)
         self._demo = Demo(service, access, self._session, self._rendering)
 
     def routes(self) -> list[BaseRoute]:
@@ -77,6 +79,11 @@ class Web:
             Route(f"{PATH}/newer", self._shown(self._log.newer)),
             Route(f"{PATH}/events/{{event_id}}", self._shown(self._event.page)),
             Route(f"{PATH}/export", self._shown(self.export)),
+            Route(f"{PATH}/exports", self._shown(self._exports.page)),
+            Route(f"{PATH}/exports", self._shown(self._exports.create), methods=["POST"]),
+            Route(f"{PATH}/exports/{{export_id}}/{{change}}", self._shown(self._exports.change), methods=["POST"]),
+            Route(f"{PATH}/exports/{{export_id}}/parts/{{number}}", self._shown(self._exports.part)),
+            Route(f"{PATH}/exports/{{export_id}}/{{name}}", self._shown(self._exports.proof)),
             Route(f"{PATH}/sign-in", self._shown(self._session.sign_in)),
             Route(f"{PATH}/session", self._shown(self._session.post), methods=["POST"]),
             Route(f"{PATH}/sign-out", self._shown(self._session.sign_out), methods=["POST"]),
@@ -100,9 +107,11 @@ class Web:
         names = {name for name, _ in params}
         if "tz" not in names:
             params.append(("tz", self._rendering.viewer(request).zone.key))
-        if dict(params).get("format", "csv") == "csv" and "bom" not in names:
-            params.append(("bom", "1"))
-        return await Relayed.begin(*await self._service.download.csv(principal, params))
+        if dict(params).get("format", "csv") == "csv":
+            params += [("bom", "1")] if "bom" not in names else []
+        else:
+            params = [(name, value) for name, value in params if name not in OF_CSV]
+        return await Relayed.begin(*await self._service.download.stream(principal, params))
 
     def _shown(self, handler: Handler) -> Handler:
         """Errors as pages a person can read."""

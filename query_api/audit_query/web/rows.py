@@ -12,7 +12,7 @@ from typing import Any
 from ua_parser import parse as parse_user_agent
 
 from audit_query.web.address import Address, place_text
-from audit_query.web.messages import say
+from audit_query.web.messages import say, say_value
 from audit_query.web.viewer import Viewer
 from audit_schemas.event import micros
 
@@ -73,14 +73,14 @@ def short_agent(text: str) -> str:
 
 def named(actor: Mapping[str, Any]) -> str:
     """The name people know somebody by; what kind of actor it is where nothing else is known."""
-    return actor["name"] or actor.get("email") or actor["id"] or say(f"actor_{actor['type']}")
+    return actor["name"] or actor.get("email") or actor["id"] or say_value("actor", actor["type"])
 
 
 def row_view(row: Mapping[str, Any], viewer: Viewer, address: Address) -> RowView:
     """A row of the service's answer as it is shown."""
     actor, behalf, targets = row["actor"], row["on_behalf_of"], row["targets"]
     at = datetime.fromisoformat(row["occurred_at"])
-    name, kind = named(actor), say(f"actor_{actor['type']}")
+    name, kind = named(actor), say_value("actor", actor["type"])
     first = targets[0] if targets else {}
     return RowView(
         event_id=row["event_id"],
@@ -90,7 +90,7 @@ def row_view(row: Mapping[str, Any], viewer: Viewer, address: Address) -> RowVie
         actor_kind="" if name == kind else kind,
         via=row["app_id"] or "",
         behalf=named(behalf) if behalf and behalf["id"] != actor["id"] else "",
-        source=say(f"source_{row['source']}"),
+        source=say_value("source", row["source"]),
         event=row["label"],
         event_type=row["event_type"],
         target=first.get("name") or first.get("id") or "",

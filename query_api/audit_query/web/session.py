@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -103,9 +104,9 @@ class Session:
         answer.set_cookie(ZONE_COOKIE, zone.key, max_age=_YEAR_S, samesite="lax", secure=_https(request), path="/")
         return answer
 
-    async def own_form(self, request: Request) -> Any:
+    async def own_form(self, request: Request, most_fields: int = 10) -> FormData:
         """Only a form this page made, posted from this page. Raises `AccessError`."""
-        form = await request.form(**_FORM)
+        form = await request.form(**{**_FORM, "max_fields": most_fields})
         cookie = request.cookies.get(COOKIE, "")
         origin = request.headers.get("origin", "")
         site = request.headers.get("sec-fetch-site", "same-origin" if origin else "")

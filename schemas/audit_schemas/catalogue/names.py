@@ -99,6 +99,7 @@ NativeEventType = Literal[
     "audit_log.searched",
     "audit_log.export_requested",
     "audit_log.export_completed",
+    "audit_log.export_cancelled",
     "audit_log.export_failed",
     "audit_log.export_downloaded",
     "worker.partition_paused",

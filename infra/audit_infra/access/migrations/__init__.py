@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from audit_infra.access.database import open_engine, transaction
 from audit_schemas.errors import ContractBroken
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest revision, so that a database that has it is opened without Alembic."""
 _FOLDER: Final = Path(__file__).parent
 _LOCK_ID: Final = 4_711_250_001

@@ -75,8 +75,10 @@ function countLater() {
   clearTimeout(counting);
   counting = setTimeout(() => {
     const activity = document.getElementById("activity");
-    if (activity) htmx.ajax("GET", activity.dataset.src, { source: activity, target: activity, swap: "innerHTML" });
-  }, 300);
+    // Nor does whoever is choosing a filter: that asks for something else in a moment.
+    if (document.querySelector(".panel:popover-open, #log[aria-busy=true]")) countLater();
+    else if (activity) htmx.ajax("GET", activity.dataset.src, { source: activity, target: activity, swap: "innerHTML" });
+  }, 400);
 }
 
 document.addEventListener("htmx:afterSettle", (event) => {

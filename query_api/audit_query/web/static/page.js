@@ -5,3 +5,4 @@ import "./drawer.js";
 import "./rows.js";
 import "./copying.js";
 import "./keyboard.js";
+import "./exports.js";

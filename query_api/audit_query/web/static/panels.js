@@ -40,11 +40,31 @@ document.addEventListener("click", (click) => {
   }
   const all = click.target.closest?.("[data-all]");
   if (all) {
-    const boxes = [...all.closest("fieldset").querySelectorAll("input[type=checkbox]")];
+    const boxes = [...all.closest("fieldset").querySelectorAll("label:not([hidden]) input[type=checkbox]")];
     const on = boxes.some((box) => !box.checked);
     for (const box of boxes) box.checked = on;
   }
 }, true);
+
+// Event types are few and all there: searching them needs no answer of the service.
+document.addEventListener("input", (input) => {
+  if (!input.target.matches?.("[data-narrow]")) return;
+  const fold = (text) => text.normalize("NFC").toLowerCase();
+  const wanted = fold(input.target.value.trim());
+  let found = false;
+  for (const group of input.target.form.querySelectorAll(".options fieldset")) {
+    let any = false;
+    for (const option of group.querySelectorAll("label")) {
+      const box = option.querySelector("input");
+      const is = box.checked || fold(`${option.querySelector("bdi").textContent}\n${box.value}`).includes(wanted);
+      option.hidden = !is;
+      any ||= is;
+    }
+    group.hidden = !any;
+    found ||= any;
+  }
+  input.target.form.querySelector("[data-none]").hidden = found;
+});
 
 // What is ticked while a search is under way is not in its answer: it is asked anew, so that no tick is lost.
 document.addEventListener("change", (change) => {
