@@ -138,16 +138,11 @@ def units(folder: DataFolder, addresses: Addresses, *, partitions: int, demo: bo
             stop_seconds=3.0,
         ),
         Unit(
-            "signing-key",
-            command("audit_cli", "signing-keys", "create", "--if-none"),
-            environment,
-            step=True,
-        ),
-        Unit(
             "export-worker",
             command("audit_cli", "export-worker"),
             environment,
-            after=("migrate", "topics", "signing-key"),
+            # After what people wait for: exports can wait.
+            after=("worker", "query"),
         ),
         Unit(
             "events-api",

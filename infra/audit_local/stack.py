@@ -20,6 +20,8 @@ from audit_local.supervisor import Supervisor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sqlalchemy import Engine
+
 DOWN_SECONDS = 15.0
 """How long `down` waits; the supervisor itself needs at most ten."""
 
@@ -72,7 +74,18 @@ class Run:
 
         earlier = self._folder.read().workspaces
         with closing(Access.open(control_database_url(self._folder))) as access:
+            self._ensure_signing_key(access.engine)
             return workspaces.ensure(access, self._addresses.query, earlier, datetime.now(UTC))
+
+    def _ensure_signing_key(self, engine: Engine) -> None:
+        """What `audit-log signing-keys create --if-none` does, without a process that takes as long to start as all."""
+        from audit_query.exports.keys import KeyProblem, Keys
+
+        keys, folder = Keys(engine), self._folder.signing_keys
+        try:
+            keys.signing(folder)
+        except KeyProblem:
+            keys.create(folder, datetime.now(UTC))
 
     def _stop(self) -> None:
         self._lines.say("Stopping …")

@@ -85,7 +85,7 @@ def test_all_processes_of_the_stack_get_the_same_addresses(tmp_path: Path) -> No
     """Each is told where the others are by the names that configure a production process."""
     chosen = {name: 20_000 + number for number, name in enumerate(USUAL_PORTS)}
     stack = {one.name: one for one in units(DataFolder(tmp_path), Addresses(chosen), partitions=3, demo=True)}
-    exporting = ["signing-key", "export-worker"]
+    exporting = ["export-worker"]
     assert list(stack) == [
         *("kafka", "clickhouse", "migrate", "topics", "worker", "query", *exporting, "events-api", "demo")
     ]
