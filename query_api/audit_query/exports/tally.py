@@ -31,30 +31,39 @@ class CsvRows:
     """
 
     def __init__(self) -> None:
-        self._lines = 0
-        self._inside = False
+        self.lines = 0
+        """With the header."""
+        self.inside = False
+        """Whether the bytes so far end within quotes."""
 
     def add(self, chunk: bytes) -> None:
         """See `Rows`."""
         pieces = chunk.translate(None, _REST).replace(b'""', b"").split(b'"')
-        self._lines += sum(piece.count(b"\n") for piece in pieces[int(self._inside) :: 2])
-        self._inside ^= len(pieces) % 2 == 0
+        self.lines += sum(piece.count(b"\n") for piece in pieces[int(self.inside) :: 2])
+        self.inside ^= len(pieces) % 2 == 0
 
     @property
     def rows(self) -> int:
         """See `Rows`."""
-        return max(0, self._lines - 1)
+        return max(0, self.lines - 1)
 
 
 class LineRows:
-    """NDJSON: a line is a row."""
+    """NDJSON: a line is a row, and nothing is quoted."""
+
+    inside: Final = False
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.lines = 0
 
     def add(self, chunk: bytes) -> None:
         """See `Rows`."""
-        self.rows += chunk.count(b"\n")
+        self.lines += chunk.count(b"\n")
+
+    @property
+    def rows(self) -> int:
+        """See `Rows`."""
+        return self.lines
 
 
 _ROWS: Final[dict[Format, type[CsvRows | LineRows | FooterRows]]] = {

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from audit_query.exports.checking.manifest import Order, order, strict_json
+from audit_query.exports.tally import CsvRows, LineRows
 
 LONGEST = 1024 * 1024
 """No row is longer: an event has at most 64 KiB, and its text grows at most sixfold when it is escaped."""
-_MARKS = b'"\n'
-_OTHERS = bytes(set(range(256)) - set(_MARKS))
 _BOM = b"\xef\xbb\xbf"
 _OCCURRED = ("timestamp_utc", "Timestamp (UTC)")
 _IDENTITY = ("event_id", "Event ID")
@@ -25,39 +24,32 @@ class Records:
     """Counts the records of a text piece by piece. A line end within quotes, as CSV has them, ends no record."""
 
     def __init__(self, *, quotes: bool) -> None:
-        self._quotes, self._quoted, self._count = quotes, False, 0
+        self._quotes = quotes
+        self._lines = CsvRows() if quotes else LineRows()
         self._head, self._tail = b"", b""
 
     def feed(self, piece: bytes) -> None:
         """Takes the next piece, of any size above nothing."""
-        self._count += self._ends(piece) if self._quotes else piece.count(b"\n")
+        self._lines.add(piece)
         if len(self._head) < LONGEST:
             self._head += piece[: LONGEST - len(self._head)]
         self._tail = (self._tail + piece)[-LONGEST:]
 
-    def _ends(self, piece: bytes) -> int:
-        # Two quotes with nothing between them but other characters change nothing for what stands behind them, so that
-        # nearly all of a piece falls away at the speed of C.
-        marks = (b'"' if self._quoted else b"") + piece.translate(None, _OTHERS)
-        parts = marks.replace(b'""', b"").split(b'"')
-        self._quoted = len(parts) % 2 == 0
-        return sum(part.count(b"\n") for part in parts[::2])
-
     @property
     def count(self) -> int:
         """How many records have ended."""
-        return self._count
+        return self._lines.lines
 
     def require_end(self, line_end: bytes) -> None:
         """Raises `Malformed` when the text does not end where a record ends."""
-        if self._quoted or (self._tail and not self._tail.endswith(line_end)):
+        if self._lines.inside or (self._tail and not self._tail.endswith(line_end)):
             raise Malformed("its content ends in the middle of a row")
 
     def first(self, number: int) -> list[bytes]:
         """The first records, as many as there are and at most `number`. Raises `Malformed` when one is too long."""
         found: list[bytes] = []
         start = at = quotes = 0
-        while len(found) < min(number, self._count):
+        while len(found) < min(number, self.count):
             before, at = at, self._head.find(b"\n", at) + 1
             if not at:
                 raise Malformed(f"a row is longer than {LONGEST} bytes")
@@ -74,7 +66,7 @@ class Records:
         while True:
             before = self._tail.rfind(b"\n", 0, at - 1) + 1
             quotes += self._tail.count(b'"', before, at)
-            if not before and self._count > 1 and len(self._tail) == LONGEST:
+            if not before and self.count > 1 and len(self._tail) == LONGEST:
                 raise Malformed(f"a row is longer than {LONGEST} bytes")
             if not before or not (self._quotes and quotes % 2):
                 return self._tail[before:end]
