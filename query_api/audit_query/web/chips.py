@@ -41,10 +41,10 @@ class Names:
         """From events: whoever and whatever a filter looks for is nearly always among what it finds."""
         for row in rows:
             self.events.setdefault(row["event_type"], row["label"])
-            for actor in (row["actor"],):
-                self.users.setdefault(f"{actor['type']}:{actor['id'] or ''}", named(actor))
-                if actor["id"]:
-                    self.users.setdefault(actor["id"], named(actor))
+            actor = row["actor"]
+            self.users.setdefault(f"{actor['type']}:{actor['id'] or ''}", named(actor))
+            if actor["id"]:
+                self.users.setdefault(actor["id"], named(actor))
             for one in row["targets"]:
                 self.targets.setdefault(f"{one['type']}:{one['id'] or ''}", one["name"] or one["id"] or one["type"])
 

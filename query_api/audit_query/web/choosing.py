@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from audit_infra.access import Access, Principal, Scope
+from audit_infra.access import Principal, Scope
 from audit_infra.http.problems import Fault, ProblemError
 from audit_query.facets import Facet
 from audit_query.filters import Params, parse
@@ -22,7 +21,7 @@ from audit_query.web.chips import Names
 from audit_query.web.log import Log
 from audit_query.web.lookups import LONGEST_SEARCH, asked, look_up, note
 from audit_query.web.messages import say
-from audit_query.web.panels import PANELS, PRESETS, Panel, applied
+from audit_query.web.panels import PANELS, PRESETS, Panel, applied, first
 from audit_query.web.rendering import HEADERS, Rendering, is_fragment
 from audit_query.web.session import Session
 
@@ -30,9 +29,8 @@ from audit_query.web.session import Session
 class Choosing:
     """Every handler asks the services that the API asks."""
 
-    def __init__(self, service: Service, access: Access, session: Session, rendering: Rendering, log: Log) -> None:
-        self._log = log
-        self._service, self._access, self._session, self._rendering = service, access, session, rendering
+    def __init__(self, service: Service, session: Session, rendering: Rendering, log: Log) -> None:
+        self._service, self._session, self._rendering, self._log = service, session, rendering, log
 
     async def choose(self, request: Request) -> Response:
         """One filter's panel: what can be ticked, what is ticked, and a search."""
@@ -44,9 +42,10 @@ class Choosing:
     async def _panel(self, request: Request, panel: Panel, status: int = 200, faults: Sequence[Fault] = ()) -> Response:
         principal, viewer = self._session.principal(request), self._rendering.viewer(request)
         form = _form(request)
-        address = Address.of(parse_qsl(_one(form, "from"), keep_blank_values=True))
+        address = Address.of(parse_qsl(first(form, "from"), keep_blank_values=True))
+        was = first(form, "was") or ("exclude" if panel.excludes(address.filters) else "include")
         ticked = form.get("value", []) if "was" in form else panel.ticked(address.filters)
-        search = _one(form, "search")[:LONGEST_SEARCH]
+        search = first(form, "search")[:LONGEST_SEARCH]
         names = Names(self._service.catalogue)
         facet = await self._facet(principal, panel, search, asked(address, viewer))
         groups: list[options.Group]
@@ -60,21 +59,20 @@ class Choosing:
             groups = options.closed(panel.values, counts, panel.name, ticked, names, viewer)
         else:
             groups = options.typed(panel, ticked)
-        answer = self._rendering.part(
+        answer = await self._rendering.within(
+            principal,
             "panel.html",
             "choose.html",
             request,
             status,
-            principal=principal,
-            workspace=await run_in_threadpool(self._access.get_workspace, principal.workspace_id),
             panel=panel,
             address=address,
-            excludes=_one(form, "mode") == "exclude" if "mode" in form else panel.excludes(address.filters),
-            was=_one(form, "was") or ("exclude" if panel.excludes(address.filters) else "include"),
+            excludes=(first(form, "mode") or was) == "exclude",
+            was=was,
             search=search,
             groups=groups,
             presets=PRESETS,
-            typed={name: _one(form, name) for name in ("add", "key", "since", "until")},
+            typed={name: first(form, name) for name in ("add", "key", "since", "until")},
             note=note(facet),
             faults=faults,
         )
@@ -102,11 +100,11 @@ class Choosing:
     async def apply(self, request: Request) -> Response:
         """From a panel's form to the page's address; what is wrong with it is told in the panel."""
         form = _form(request)
-        panel = PANELS.get(_one(form, "panel"))
+        panel = PANELS.get(first(form, "panel"))
         if panel is None:
             raise not_found(None)
         principal, viewer = self._session.principal(request), self._rendering.viewer(request)
-        address = Address.of(parse_qsl(_one(form, "from"), keep_blank_values=True))
+        address = Address.of(parse_qsl(first(form, "from"), keep_blank_values=True))
         try:
             address = address.filtered(applied(panel, address.filters, form, viewer))
             parse(asked(address, viewer), viewer.now, paging=False)
@@ -128,10 +126,6 @@ def _told(fault: Fault) -> Fault:
 
 def _form(request: Request) -> dict[str, list[str]]:
     return {name: request.query_params.getlist(name) for name in request.query_params}
-
-
-def _one(form: dict[str, list[str]], name: str) -> str:
-    return next(iter(form.get(name, ())), "")
 
 
 __all__ = ["Choosing"]

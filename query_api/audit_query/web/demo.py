@@ -53,12 +53,8 @@ class Demo:
         return self._session.signed_in(request, replace(principal, workspace_id=other.id))
 
     async def _page(self, template: str, request: Request, **values: Any) -> Response:
-        principal = self._session.principal(request)
-        workspace = await run_in_threadpool(self._access.get_workspace, principal.workspace_id)
-        workspaces = await run_in_threadpool(self._access.list_workspaces)
-        return self._rendering.page(
-            template, request, principal=principal, workspace=workspace, workspaces=workspaces, **values
-        )
+        around = await self._rendering.surroundings(self._session.principal(request))
+        return self._rendering.page(template, request, **around, **values)
 
 
 __all__ = ["Demo"]

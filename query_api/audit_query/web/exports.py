@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from audit_infra.access import Access, Principal, Scope
+from audit_infra.access import Scope
 from audit_query.exports.answers import percent
 from audit_query.exports.handing import file_answer
 from audit_query.exports.job import ENDED, Export
+from audit_query.exports.readme import readme
 from audit_query.exports.request import LONGEST_KEY
+from audit_query.exports.store import Proof
 from audit_query.exports.wording import words
 from audit_query.filters import PERSONAL
 from audit_query.problems import no_such
@@ -113,8 +114,8 @@ def job_view(export: Export, viewer: Viewer, catalogue: Catalogue, *, pii: bool)
 class ExportsPage:
     """Every handler asks the service that the API asks."""
 
-    def __init__(self, service: Service, access: Access, session: Session, rendering: Rendering) -> None:
-        self._service, self._access, self._session, self._rendering = service, access, session, rendering
+    def __init__(self, service: Service, session: Session, rendering: Rendering) -> None:
+        self._service, self._session, self._rendering = service, session, rendering
 
     async def page(self, request: Request) -> Response:
         """The newest jobs of the workspace."""
@@ -122,12 +123,11 @@ class ExportsPage:
         found = await self._service.exports.jobs(principal, "", _SHOWN)
         seen = await self._service.plans.visibility(principal)
         pii = principal.may(Scope.PII)
-        return self._rendering.part(
+        return await self._rendering.within(
+            principal,
             "export_jobs.html",
             "exports.html",
             request,
-            principal=principal,
-            workspace=await run_in_threadpool(self._access.get_workspace, principal.workspace_id),
             jobs=[job_view(one, viewer, self._service.catalogue, pii=pii) for one in found],
             going=any(one.state not in ENDED for one in found),
             full=seen.full,
@@ -162,24 +162,19 @@ class ExportsPage:
 
     async def proof(self, request: Request) -> Response:
         """The manifest, its signature, or the text that explains both."""
-        principal: Principal = self._session.principal(request)
-        export_id, name = request.path_params["export_id"], request.path_params["name"]
+        principal, name = self._session.principal(request), request.path_params["name"]
         if name not in _PROOFS:
             raise no_such("address")
-        proof = await self._service.exports.proof(principal, export_id)
-        content: dict[str, Any] = {
-            "manifest.json": proof.manifest,
-            "manifest.json.sig": proof.signature,
-            "README.txt": (await self._service.exports.readme(principal, export_id)).encode(),
-        }
+        proof = await self._service.exports.proof(principal, request.path_params["export_id"])
+        media, content = _PROOFS[name]
         headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(content[name], media_type=_PROOFS[name], headers=headers)
+        return Response(content(proof), media_type=media, headers=headers)
 
 
-_PROOFS: Final = {
-    "manifest.json": "application/json",
-    "manifest.json.sig": "application/octet-stream",
-    "README.txt": "text/plain",
+_PROOFS: Final[Mapping[str, tuple[str, Callable[[Proof], bytes]]]] = {
+    "manifest.json": ("application/json", lambda proof: proof.manifest),
+    "manifest.json.sig": ("application/octet-stream", lambda proof: proof.signature),
+    "README.txt": ("text/plain", lambda proof: readme(proof.manifest).encode()),
 }
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from audit_infra.access import Access, Principal, Workspace
+from audit_infra.access import Principal
 from audit_infra.http.problems import ProblemError
 from audit_query.budgets import OverBudget
 from audit_query.events import Page
@@ -47,10 +46,8 @@ T = TypeVar("T")
 class Log:
     """Every handler asks the services that the API asks, and has no query of its own."""
 
-    def __init__(
-        self, service: Service, access: Access, session: Session, rendering: Rendering, events_docs_url: str
-    ) -> None:
-        self._service, self._access, self._session, self._rendering = service, access, session, rendering
+    def __init__(self, service: Service, session: Session, rendering: Rendering, events_docs_url: str) -> None:
+        self._service, self._session, self._rendering = service, session, rendering
         self._events_docs_url = events_docs_url
 
     async def page(self, request: Request) -> Response:
@@ -61,11 +58,9 @@ class Log:
         """The page that belongs to an address, whichever address it was asked at."""
         principal, viewer = self._session.principal(request), self._rendering.viewer(request)
         params = asked(address, viewer)
-        stretch, seen, workspace, workspaces, shown = await asyncio.gather(
+        stretch, around, shown = await asyncio.gather(
             self._service.events.stretch(principal, params, address.at, ROWS),
-            self._service.plans.visibility(principal),
-            run_in_threadpool(self._access.get_workspace, principal.workspace_id),
-            run_in_threadpool(self._workspaces),
+            self._rendering.surroundings(principal),
             self._shown(principal, address.show),
         )
         if address.at is None:
@@ -80,11 +75,9 @@ class Log:
         answer = self._rendering.page(
             "log.html",
             request,
-            principal=principal,
-            workspace=workspace,
-            workspaces=workspaces,
+            **around,
             address=address,
-            days=days(stretch.rows, viewer, address.starting(address.at)),
+            days=days(stretch.rows, viewer),
             offsets=crosses_clock_change(moments, viewer),
             chips=chips(address, names, viewer),
             buttons=[(PANELS[name], len(PANELS[name].chosen(address.filters))) for name in OWN_BUTTONS],
@@ -96,21 +89,16 @@ class Log:
             newer=address.starting(stretch.newer) if stretch.newer or stretch.newest else None,
             fresh=freshness(stretch.complete_through, viewer, self._service.catalogue.category_labels),
             preview=stretch.preview,
-            full=seen.full,
-            upgrade_url=seen.upgrade_url,
+            upgrade_url=stretch.preview["upgrade_url"] if stretch.preview else "",
             events_docs_url=self._events_docs_url,
             columns=COLUMNS,
             formats=FORMATS,
             shown=shown and details(shown, viewer, self._service.catalogue.category_labels),
         )
         if is_fragment(request):
-            # Apply and others are redirected here; the browser shows the address that belongs to what it got.
+            # The browser shows the address that belongs to what it got, wherever it asked.
             answer.headers["HX-Push-Url"] = address.link()
         return answer
-
-    def _workspaces(self) -> Sequence[Workspace]:
-        """Those that the local stack can switch to."""
-        return self._access.list_workspaces() if self._rendering.local else ()
 
     async def _shown(self, principal: Principal, event_id: str) -> dict[str, Any] | None:
         """The event whose details are open; nothing where it is gone or hidden, as the page is still good."""
@@ -130,12 +118,11 @@ class Log:
             _in_time(self._service.events.page(principal, [*params, *_COUNT])),
             _in_time(self._service.histogram.histogram(principal, zoned, _OWN_DAYS)),
         )
-        return self._rendering.part(
+        return await self._rendering.within(
+            principal,
             "activity.html",
             "activity_page.html",
             request,
-            principal=principal,
-            workspace=await run_in_threadpool(self._access.get_workspace, principal.workspace_id),
             address=address,
             count=_counted(counted, viewer),
             figure=bars and figure(bars.interval, bars.facet.rows, replace(viewer, zone=bars.zone)),

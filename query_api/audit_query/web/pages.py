@@ -61,12 +61,12 @@ class Web:
         clock: Callable[[], datetime],
     ) -> None:
         self._service, self._local, self._sign_in_url = service, local, sign_in_url
-        self._rendering = Rendering(sessions, clock, local=local)
+        self._rendering = Rendering(access, sessions, clock, local=local)
         self._session = Session(access, sessions, tokens, failures, address, clock)
-        self._log = Log(service, access, self._session, self._rendering, events_docs_url)
-        self._choosing = Choosing(service, access, self._session, self._rendering, self._log)
-        self._event = Event(service, access, self._session, self._rendering)
-        self._exports = ExportsPage(service, access, self._session, self._rendering)
+        self._log = Log(service, self._session, self._rendering, events_docs_url)
+        self._choosing = Choosing(service, self._session, self._rendering, self._log)
+        self._event = Event(service, self._session, self._rendering)
+        self._exports = ExportsPage(service, self._session, self._rendering)
         self._demo = Demo(service, access, self._session, self._rendering)
 
     def routes(self) -> list[BaseRoute]:

@@ -92,8 +92,8 @@ def applied(panel: Panel, before: Sequence[Pair], form: Form, viewer: Viewer) ->
     """
     if panel.kind == "range":
         return [pair for pair in before if not panel.holds(pair[0])] + _range(form, viewer)
-    shown = NOT if _first(form, "was") == "exclude" else ""
-    side = NOT if _first(form, "mode") == "exclude" else ""
+    shown = NOT if first(form, "was") == "exclude" else ""
+    side = NOT if first(form, "mode") == "exclude" else ""
     chosen = _chosen(panel, form, side)
     opposite = {(_other(name), value) for name, value in chosen}
     kept = [
@@ -110,7 +110,7 @@ def _chosen(panel: Panel, form: Form, side: str) -> list[Pair]:
     added = [value.strip() for value in form.get("add", ()) if value.strip()]
     ticked = form.get("value", ())
     if panel.kind == "pair":
-        key = _first(form, "key").strip()
+        key = first(form, "key").strip()
         pairs = [pair for value in ticked for pair in parse_qsl(value, keep_blank_values=True)]
         pairs += [(META + key, value) for value in form.get("add", ()) if key]
     else:
@@ -119,14 +119,14 @@ def _chosen(panel: Panel, form: Form, side: str) -> list[Pair]:
 
 
 def _range(form: Form, viewer: Viewer) -> list[Pair]:
-    preset = _first(form, "preset")
+    preset = first(form, "preset")
     if preset == "quarter":
         today = viewer.local(viewer.now).date()
-        first = today.replace(month=today.month - (today.month - 1) % 3, day=1)
-        return [("since", midnight(first, viewer.zone, later=False).astimezone(viewer.zone).isoformat())]
+        begin = today.replace(month=today.month - (today.month - 1) % 3, day=1)
+        return [("since", midnight(begin, viewer.zone, later=False).astimezone(viewer.zone).isoformat())]
     if preset in PRESETS:
         return [("since", preset)]
-    typed = [(name, _first(form, name)) for name in ("since", "until")]
+    typed = [(name, first(form, name)) for name in ("since", "until")]
     return [(name, _instant(text, viewer, later=name == "until")) for name, text in typed if text]
 
 
@@ -151,8 +151,9 @@ def _other(name: str) -> str:
     return name.removeprefix(NOT) if name.startswith(NOT) else NOT + name
 
 
-def _first(form: Form, name: str) -> str:
+def first(form: Form, name: str) -> str:
+    """The value of a field that stands in a form once; empty where it is missing."""
     return next(iter(form.get(name, ())), "")
 
 
-__all__ = ["OWN_BUTTONS", "PANELS", "PRESETS", "RANGE", "Panel", "applied"]
+__all__ = ["OWN_BUTTONS", "PANELS", "PRESETS", "RANGE", "Panel", "applied", "first"]

@@ -8,10 +8,11 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from audit_infra.access import Sessions
+from audit_infra.access import Access, Principal, Sessions
 from audit_query.times import zone_of
 from audit_query.web.address import PATH, place_text
 from audit_query.web.messages import say
@@ -41,8 +42,8 @@ def is_fragment(request: Request) -> bool:
 class Rendering:
     """Makes pages. What people wrote is escaped; a value that a template lacks is an error."""
 
-    def __init__(self, sessions: Sessions, clock: Callable[[], datetime], *, local: bool) -> None:
-        self._sessions, self._clock, self.local = sessions, clock, local
+    def __init__(self, access: Access, sessions: Sessions, clock: Callable[[], datetime], *, local: bool) -> None:
+        self._access, self._sessions, self._clock, self._local = access, sessions, clock, local
         self._templates = Environment(
             loader=PackageLoader("audit_query.web"),
             autoescape=select_autoescape(),
@@ -80,6 +81,22 @@ class Rendering:
     def part(self, fragment: str, page: str, request: Request, status: int = 200, **values: Any) -> HTMLResponse:
         """The fragment alone where HTMX asks for it, else the page that holds it."""
         return self.page(fragment if is_fragment(request) else page, request, status, **values)
+
+    async def within(
+        self, principal: Principal, fragment: str, page: str, request: Request, status: int = 200, **values: Any
+    ) -> HTMLResponse:
+        """The same for somebody signed in: a whole page stands in their workspace, which a fragment need not know."""
+        around = {} if is_fragment(request) else await self.surroundings(principal)
+        return self.part(fragment, page, request, status, **around, **values)
+
+    async def surroundings(self, principal: Principal) -> dict[str, Any]:
+        """Where somebody is: the workspace, and those that the local stack can switch to."""
+        return await run_in_threadpool(self._surroundings, principal)
+
+    def _surroundings(self, principal: Principal) -> dict[str, Any]:
+        workspace = self._access.get_workspace(principal.workspace_id)
+        workspaces = self._access.list_workspaces() if self._local else ()
+        return {"principal": principal, "workspace": workspace, "workspaces": workspaces}
 
 
 __all__ = ["COOKIE", "HEADERS", "ZONE_COOKIE", "Rendering", "is_fragment"]

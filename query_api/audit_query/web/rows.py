@@ -11,7 +11,7 @@ from typing import Any
 
 from ua_parser import parse as parse_user_agent
 
-from audit_query.web.address import Address, place_text
+from audit_query.web.address import place_text
 from audit_query.web.messages import say, say_value
 from audit_query.web.viewer import Viewer
 from audit_schemas.event import micros
@@ -23,11 +23,10 @@ _SAID_BY_THE_DEVICE = ("Mobile", "iOS", "WebView")
 
 @dataclass(frozen=True, slots=True)
 class RowView:
-    """One event. `place` is its own in the log, as addresses have it; `details` leads to everything about it."""
+    """One event. `place` is its own in the log, as addresses have it."""
 
     event_id: str
     place: str
-    details: str
     actor: str
     actor_kind: str
     via: str
@@ -76,7 +75,7 @@ def named(actor: Mapping[str, Any]) -> str:
     return actor["name"] or actor.get("email") or actor["id"] or say_value("actor", actor["type"])
 
 
-def row_view(row: Mapping[str, Any], viewer: Viewer, address: Address) -> RowView:
+def row_view(row: Mapping[str, Any], viewer: Viewer) -> RowView:
     """A row of the service's answer as it is shown."""
     actor, behalf, targets = row["actor"], row["on_behalf_of"], row["targets"]
     at = datetime.fromisoformat(row["occurred_at"])
@@ -85,7 +84,6 @@ def row_view(row: Mapping[str, Any], viewer: Viewer, address: Address) -> RowVie
     return RowView(
         event_id=row["event_id"],
         place=place_text((micros(at), row["event_id"])),
-        details=address.showing(row["event_id"]).link(),
         actor=name,
         actor_kind="" if name == kind else kind,
         via=row["app_id"] or "",
@@ -107,7 +105,7 @@ def row_view(row: Mapping[str, Any], viewer: Viewer, address: Address) -> RowVie
     )
 
 
-def days(rows: Sequence[Mapping[str, Any]], viewer: Viewer, address: Address) -> list[Day]:
+def days(rows: Sequence[Mapping[str, Any]], viewer: Viewer) -> list[Day]:
     """The rows by the viewer's days, newest first."""
 
     def day_of(row: Mapping[str, Any]) -> date:
@@ -117,7 +115,7 @@ def days(rows: Sequence[Mapping[str, Any]], viewer: Viewer, address: Address) ->
     for day, same in groupby(rows, key=day_of):
         together = list(same)
         title = viewer.day(datetime.fromisoformat(together[0]["occurred_at"]))
-        found.append(Day(day.isoformat(), title, tuple(row_view(row, viewer, address) for row in together)))
+        found.append(Day(day.isoformat(), title, tuple(row_view(row, viewer) for row in together)))
     return found
 
 
