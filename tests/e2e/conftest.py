@@ -12,6 +12,7 @@ import pytest
 
 from tests.builders import NOON, event
 from tests.conftest import KEPT, run_statement
+from tests.support.browsing import served
 from tests.support.page import Visitor
 from tests.support.query_service import QueryService
 from tests.support.rows import Tables
@@ -94,6 +95,15 @@ def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterat
     service.workspace()
     yield service
     service.close()
+
+
+@pytest.fixture(scope="module")
+def log(
+    clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[QueryService]:
+    """A service for all tests of a module, over what its function `stage` puts there."""
+    with served(clickhouse, tmp_path_factory.mktemp("log"), request.module.stage) as service:
+        yield service
 
 
 @dataclass(frozen=True, slots=True)

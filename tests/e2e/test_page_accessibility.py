@@ -8,16 +8,13 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.builders import NOON, event
-from tests.support.browsing import served, signed_in
+from tests.support.browsing import signed_in
 from tests.support.stage import set_the_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from playwright.sync_api import Browser, Page
 
     from tests.support.query_service import QueryService
-    from tests.support.servers import ClickHouseServer
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PANELS = ("Date range", "Category", "Metadata")
@@ -70,12 +67,6 @@ def stage(query: QueryService) -> None:
         )
     )
     query.workspace("small", "starter")
-
-
-@pytest.fixture(scope="module")
-def log(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryService]:
-    with served(clickhouse, tmp_path_factory.mktemp("log"), stage) as query:
-        yield query
 
 
 def faults(page: Page, *rules: str) -> list[str]:

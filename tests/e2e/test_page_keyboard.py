@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.builders import NOON, event
-from tests.support.browsing import WIDE, enter, served
+from tests.support.browsing import WIDE, enter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from tests.support.query_service import QueryService
-    from tests.support.servers import ClickHouseServer
 
 EVENTS = 120
 
@@ -36,12 +35,6 @@ def stage(query: QueryService) -> None:
         )
     )
     query.tables.progress(NOON)
-
-
-@pytest.fixture(scope="module")
-def log(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryService]:
-    with served(clickhouse, tmp_path_factory.mktemp("log"), stage) as query:
-        yield query
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.builders import NOON, event
-from tests.support.browsing import served, signed_in
+from tests.support.browsing import signed_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from tests.support.query_service import QueryService
-    from tests.support.servers import ClickHouseServer
 
 PEOPLE = ("Ada Lovelace", "Grace Hopper", "Alan Turing")
 EVENTS = 120
@@ -42,12 +41,6 @@ def stage(query: QueryService) -> None:
         )
     )
     query.tables.progress(NOON)
-
-
-@pytest.fixture(scope="module")
-def log(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryService]:
-    with served(clickhouse, tmp_path_factory.mktemp("log"), stage) as query:
-        yield query
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.builders import NOON, event
-from tests.support.browsing import served, signed_in, watched
+from tests.support.browsing import signed_in, watched
 from tests.support.query_service import JWT_SECRET
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from tests.support.query_service import QueryService
-    from tests.support.servers import ClickHouseServer
 
 EVIL = "\"><img src=x onerror=alert(1)>'{{7*7}}"
 """Short enough for a metadata key, with a letter before it."""
@@ -79,12 +78,6 @@ def stage(query: QueryService) -> None:
         ),
     )
     query.tables.progress(NOON)
-
-
-@pytest.fixture(scope="module")
-def log(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryService]:
-    with served(clickhouse, tmp_path_factory.mktemp("log"), stage) as query:
-        yield query
 
 
 @pytest.fixture

@@ -8,16 +8,13 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.builders import NOON, event
-from tests.support.browsing import served, signed_in
+from tests.support.browsing import signed_in
 from tests.support.stage import set_the_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from playwright.sync_api import Browser, Page
 
     from tests.support.query_service import QueryService
-    from tests.support.servers import ClickHouseServer
 
 NARROW = (320, 360)
 WIDTHS = (*NARROW, 768, 1440)
@@ -67,12 +64,6 @@ def stage(query: QueryService) -> None:
     """A plausible month, and one event of the newest moment."""
     set_the_stage(query, 80)
     query.tables.put(event(workspace_id="atlas", event_type="file.moved", occurred_at=NOON, changes=CHANGES))
-
-
-@pytest.fixture(scope="module")
-def log(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryService]:
-    with served(clickhouse, tmp_path_factory.mktemp("log"), stage) as query:
-        yield query
 
 
 def fits(page: Page) -> bool:

@@ -10,15 +10,12 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.builders import event
-from tests.support.browsing import served, signed_in
+from tests.support.browsing import signed_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from playwright.sync_api import Browser, Page
 
     from tests.support.query_service import QueryService
-    from tests.support.servers import ClickHouseServer
 
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
 CHANGES = {
@@ -54,12 +51,6 @@ def stage(query: QueryService) -> None:
     many = [NOW - timedelta(days=1, seconds=second) for second in range(1000)]
     query.tables.put(*(event(occurred_at=at, event_type="file.viewed") for at in many))
     query.tables.progress(NOW)
-
-
-@pytest.fixture(scope="module")
-def log(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryService]:
-    with served(clickhouse, tmp_path_factory.mktemp("log"), stage) as query:
-        yield query
 
 
 def around(at: datetime, hours: int = 2) -> str:

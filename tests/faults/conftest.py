@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.pipeline import Pipeline
-from tests.support.query_service import QueryService
-from tests.support.rows import Tables
+from tests.support.query_service import QueryService, over_empty_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +29,5 @@ def shared_pipeline(
 @pytest.fixture
 def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterator[QueryService]:
     """A query service over empty tables, with the workspace w1 on the enterprise plan."""
-    tables = Tables(clickhouse.url, database)
-    tables.migrate()
-    tables.close()
-    service = QueryService(clickhouse.url, database, tmp_path)
-    service.workspace()
-    yield service
-    service.close()
+    with over_empty_tables(clickhouse.url, database, tmp_path) as service:
+        yield service

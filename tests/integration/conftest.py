@@ -11,7 +11,7 @@ from tests.builders import NOON
 from tests.support.events_service import EventsService
 from tests.support.examples import Place
 from tests.support.postgres import ABSENT, PostgresProcess, programs
-from tests.support.query_service import QueryService, RealClock
+from tests.support.query_service import QueryService, RealClock, over_empty_tables
 from tests.support.rows import Tables
 from tests.support.streams import FAST
 from tests.support.topics import make_topics
@@ -29,13 +29,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def query(clickhouse: ClickHouseServer, database: str, tmp_path: Path) -> Iterator[QueryService]:
     """A query service over empty tables, with the workspace w1 on the enterprise plan."""
-    tables = Tables(clickhouse.url, database)
-    tables.migrate()
-    tables.close()
-    service = QueryService(clickhouse.url, database, tmp_path)
-    service.workspace()
-    yield service
-    service.close()
+    with over_empty_tables(clickhouse.url, database, tmp_path) as service:
+        yield service
 
 
 @pytest.fixture

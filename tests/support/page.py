@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from playwright.sync_api import expect
 
+from tests.support.browsing import enter
 from tests.support.stage import WORKSPACE
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Visitor:
 
     def sign_in(self, workspace: str = WORKSPACE) -> None:
         """Gives the browser a session of the workspace."""
-        self.context.request.get(self.query.sign_in_url(workspace), max_redirects=0)
+        enter(self.context, self.query, workspace)
         self.context.add_cookies([{"name": "tz", "value": self.zone, "url": self.query.url}])
 
     def go(self, address: str = "/audit-log") -> Page:

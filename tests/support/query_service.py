@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from tests.support.transport import MemoryBroker
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 JWT_SECRET = "the host product's secret, for tests"
@@ -140,4 +141,16 @@ class QueryService:
         self.tables.close()
 
 
-__all__ = ["JWT_SECRET", "SIGNING_KEY", "Clock", "QueryService", "RealClock"]
+@contextmanager
+def over_empty_tables(clickhouse_url: str, database: str, folder: Path) -> Iterator[QueryService]:
+    """A service over the tables of an empty database, with the workspace w1 on the enterprise plan."""
+    tables = Tables(clickhouse_url, database)
+    tables.migrate()
+    tables.close()
+    service = QueryService(clickhouse_url, database, folder)
+    service.workspace()
+    yield service
+    service.close()
+
+
+__all__ = ["JWT_SECRET", "SIGNING_KEY", "Clock", "QueryService", "RealClock", "over_empty_tables"]
