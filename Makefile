@@ -34,7 +34,7 @@ fmt: $(READY) ## Put the code into shape.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Measure emitting, the Events API, ingestion, reading and exports beside their peers (45 minutes); writes .data/bench/.
+bench: $(READY) ## Measure emitting, the Events API, ingestion, reading and exports beside their peers (about 45 minutes); writes .data/bench/.
 	$(BIN)/python -m tests.bench
 
 faults: $(READY) ## Run only the fault tests.

@@ -39,6 +39,7 @@ class Figure:
     text: str
     first: str
     last: str
+    height: int = HEIGHT
 
 
 def figure(interval: str | None, rows: Sequence[Mapping[str, Any]], viewer: Viewer) -> Figure | None:
